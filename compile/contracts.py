@@ -1,0 +1,521 @@
+"""The contracts: what a target, an engine and a session are. `compile` defines them, `targets` implements them.
+
+This module imports numpy and the standard library only: a device that opens an artifact needs no more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from neoc.compile.errors import FeedError
+
+if TYPE_CHECKING:
+    from neoc.compile.program import Program
+
+Scalar = str | int | float | bool
+Dim = int | str | None
+"""A dimension: a size, the name of a symbolic size, or None for an unnamed unknown one."""
+
+
+# ---- tensors ---------------------------------------------------------------------------------
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The numpy dtype of a name such as 'float32', 'bfloat16', 'int4' or 'string' (object arrays of str)."""
+    if name == "string":
+        return np.dtype(object)
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The inverse of `dtype_of`; every string or object dtype is 'string'."""
+    return "string" if dtype.kind in "OUS" else dtype.name
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, dtype name and shape of one input or output. `shape` None: even the rank is unknown."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...] | None
+
+    @property
+    def is_static(self) -> bool:
+        return self.shape is not None and all(isinstance(d, int) for d in self.shape)
+
+    def __str__(self) -> str:
+        dims = "?" if self.shape is None else ",".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype}[{dims}]"
+
+    def as_dict(self) -> dict[str, Any]:
+        shape = None if self.shape is None else list(self.shape)
+        return {"name": self.name, "dtype": self.dtype, "shape": shape}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TensorSpec:
+        shape = None if data["shape"] is None else tuple(data["shape"])
+        return cls(data["name"], data["dtype"], shape)
+
+
+@dataclass(frozen=True)
+class Signature:
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "inputs": [spec.as_dict() for spec in self.inputs],
+            "outputs": [spec.as_dict() for spec in self.outputs],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Signature:
+        return cls(
+            tuple(TensorSpec.from_dict(d) for d in data["inputs"]),
+            tuple(TensorSpec.from_dict(d) for d in data["outputs"]),
+        )
+
+
+# ---- verification: two facts, one derived word ---------------------------------------------
+
+
+class Numerics(StrEnum):
+    EXECUTED = "executed"
+    """run on that kind of chip"""
+    EMULATED = "emulated"
+    """the real machine code, run under an emulator"""
+    SIMULATED = "simulated"
+    """the lowered program, run on another executor"""
+    UNCHECKED = "unchecked"
+
+
+class Toolchain(StrEnum):
+    REAL = "real"
+    NONE = "none"
+    STANDIN = "stand-in"
+
+
+class Level(StrEnum):
+    EXECUTED = "executed"
+    EMULATED = "emulated"
+    SIMULATED = "simulated"
+    COMPILED = "compiled"
+    """the real compiler accepted it; never run"""
+    EMITTED = "emitted"
+    """compiler input produced and checked by neoc's rules"""
+    STANDIN = "stand-in"
+
+
+def level_of(numerics: Numerics, toolchain: Toolchain) -> Level:
+    """The one word for the two facts, never inflated: a stand-in stays a stand-in."""
+    if toolchain is Toolchain.STANDIN:
+        return Level.STANDIN
+    if numerics is not Numerics.UNCHECKED:
+        return Level(numerics.value)
+    return Level.COMPILED if toolchain is Toolchain.REAL else Level.EMITTED
+
+
+# ---- gaps, plans, builds -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One reason why an engine cannot take a program, as the user should read it."""
+
+    engine: str
+    node: str
+    operator: str
+    reason: str
+    where: str = ""
+    """source line or layer, where the front end knows it"""
+    suggestion: str = ""
+    code: str = ""
+    """the vendor's documented error code, where there is one"""
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "engine": self.engine,
+            "node": self.node,
+            "operator": self.operator,
+            "reason": self.reason,
+            "where": self.where,
+            "suggestion": self.suggestion,
+            "code": self.code,
+        }
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way in which an engine can build and run a program. `options` are sorted pairs: hashable, repeatable."""
+
+    id: str
+    options: tuple[tuple[str, Scalar], ...] = ()
+    threads: int = 1
+    precision: str = "fp32"
+
+    @classmethod
+    def of(cls, id: str, *, threads: int = 1, precision: str = "fp32", **options: Scalar) -> Variant:
+        return cls(id, tuple(sorted(options.items())), threads, precision)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.options).get(key, default)
+
+    def build_key(self) -> tuple[tuple[str, Scalar], ...]:
+        """What the *build* depends on. Engines prefix options that only matter at open with 'open.'."""
+        pairs = [(k, v) for k, v in self.options if not k.startswith("open.")]
+        return tuple([*pairs, ("precision", self.precision)])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "options": dict(self.options),
+            "threads": self.threads,
+            "precision": self.precision,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Variant:
+        return cls(
+            data["id"], tuple(sorted(data["options"].items())), data["threads"], data["precision"]
+        )
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing the opening machine must have. Decided before any weight is read.
+
+    kind 'arch' (name x86_64, aarch64 ...), 'isa' (name: a feature of the target's arch, as in /proc/cpuinfo),
+    'package' (name: a distribution, `version` what it was built with, `match` 'exact' | 'minor' | 'any'),
+    'device' (name: 'cuda:sm_90', 'neuron:inf2'), 'runtime' (a native library that must be loadable).
+    """
+
+    kind: str
+    name: str
+    version: str = ""
+    match: str = "any"
+
+    def as_dict(self) -> dict[str, str]:
+        return {"kind": self.kind, "name": self.name, "version": self.version, "match": self.match}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, str]) -> Requirement:
+        return cls(data["kind"], data["name"], data.get("version", ""), data.get("match", "any"))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who runs what: engine or device name -> number of nodes, and the operators that fell back, by name."""
+
+    nodes: tuple[tuple[str, int], ...]
+    fallback: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"nodes": dict(self.nodes), "fallback": list(self.fallback)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Placement:
+        return cls(tuple(sorted(data["nodes"].items())), tuple(data["fallback"]))
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left in its folder: member name -> file, and what opening it takes."""
+
+    members: Mapping[str, Path]
+    requirements: tuple[Requirement, ...]
+    tools: Mapping[str, str]
+    """name -> version of everything that had a hand in the bytes"""
+    placement: Placement
+    toolchain: Toolchain = Toolchain.REAL
+    reproducible: bool = True
+    """False where the engine's own output differs from build to build"""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: this engine, this variant, this program (its index in `Plan.programs`)."""
+
+    engine: str
+    variant: Variant
+    program: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to serve a program: usually one step; several after a split."""
+
+    programs: tuple[Program, ...] = field(repr=False)
+    steps: tuple[Step, ...]
+
+    @property
+    def id(self) -> str:
+        return "+".join(f"{step.engine}/{step.variant.id}" for step in self.steps)
+
+
+# ---- session -------------------------------------------------------------------------------
+
+Feeds = Mapping[str, np.ndarray]
+
+
+class Session(ABC):
+    """A model opened on a device, local or remote.
+
+    `run` gives fresh C-contiguous arrays. A wrong dtype, rank, fixed size or name raises FeedError: nothing is cast.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    concurrency: int = 1
+    """how many threads may call `run` at once"""
+
+    @abstractmethod
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name; those not asked for are not paid for. Raises FeedError."""
+
+    def run_raw(self, items: Sequence[object]) -> list[object]:
+        """Raw items through the program's `pre`, the model and its `post`."""
+        raise FeedError(
+            "this artifact takes tensors, not raw items",
+            why="its program declares no pre-processing",
+            fix="call run() with the arrays named in session.inputs",
+        )
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the engine holds. Safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FeedCheck:
+    """The check that every session makes of its feeds, made once per session to cost little per call.
+
+    dtype, rank, every fixed dimension, and symbolic dimensions of one name against each other; C-contiguity is not
+    asked for. `check(feeds)` returns nothing and raises FeedError.
+    """
+
+    def __init__(self, inputs: Sequence[TensorSpec]) -> None:
+        self._specs = {spec.name: spec for spec in inputs}
+        self._rows = [
+            (
+                spec.name,
+                dtype_of(spec.dtype),
+                None if spec.shape is None else len(spec.shape),
+                spec.shape if spec.is_static else None,
+                ()
+                if spec.shape is None or spec.is_static
+                else tuple((i, d) for i, d in enumerate(spec.shape) if d is not None),
+            )
+            for spec in inputs
+        ]
+
+    def check(self, feeds: Feeds) -> None:
+        if len(feeds) != len(self._rows):
+            self._explain_names(feeds)
+        symbols: dict[str, int] | None = None
+        for name, dtype, rank, static, dims in self._rows:
+            try:
+                array = feeds[name]
+                found, shape = array.dtype, array.shape
+            except (KeyError, AttributeError):
+                self._explain_names(feeds)
+                raise  # an object that is no array; _explain_names has raised for all else
+            if found != dtype and not (dtype.kind == "O" and found.kind in "US"):
+                raise self._error(name, f"dtype is {found}, not {self._specs[name].dtype}")
+            if static is not None:
+                if shape != static:
+                    raise self._error(name, f"shape is {shape}, not {static}")
+                continue
+            if rank is not None and len(shape) != rank:
+                raise self._error(name, f"rank is {len(shape)}, not {rank}")
+            for axis, dim in dims:
+                size = shape[axis]
+                if isinstance(dim, int):
+                    if size != dim:
+                        raise self._error(name, f"axis {axis} has size {size}, not {dim}")
+                    continue
+                if symbols is None:
+                    symbols = {}
+                if symbols.setdefault(dim, size) != size:
+                    why = f"axis {axis} ({dim}) has size {size}, elsewhere {symbols[dim]}"
+                    raise self._error(name, why)
+
+    def _explain_names(self, feeds: Feeds) -> None:
+        missing = [str(s) for n, s in self._specs.items() if n not in feeds]
+        extra = [repr(n) for n in feeds if n not in self._specs]
+        if missing or extra:
+            parts = [f"missing {', '.join(missing)}"] * bool(missing)
+            parts += [f"unknown {', '.join(extra)}"] * bool(extra)
+            raise FeedError(
+                "feeds do not fit the inputs",
+                why="; ".join(parts),
+                fix="feed exactly the names in session.inputs",
+            )
+        for name, value in feeds.items():
+            if not isinstance(value, np.ndarray):
+                raise self._error(name, f"a numpy array is needed, not {type(value).__name__}")
+
+    def _error(self, name: str, why: str) -> FeedError:
+        return FeedError(
+            "feeds do not fit the inputs",
+            where=f"input {name!r}",
+            why=why,
+            fix=f"the model takes {self._specs[name]}; neoc never casts",
+        )
+
+
+# ---- engine --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a user may say to the engines: the budget of threads, precision, and --option pairs."""
+
+    threads: int = 1
+    precision: str = "fp32"
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+class Engine(ABC):
+    """A compiler and its runtime. Build needs tools, never the device; open needs the device.
+
+    Instances are cheap: constructing one imports no framework.
+    """
+
+    name: str
+    fallback: bool = False
+    """True for an engine of last resort: never raced, used only where no other takes the model"""
+    interpreter: str | None = None
+    """the Python that builds and opens, where it is not this one"""
+
+    @abstractmethod
+    def missing(self) -> str | None:
+        """Why this engine cannot build here, with the one command that mends it; None when it can."""
+
+    @abstractmethod
+    def serves(self, target: Target) -> bool:
+        """Whether this engine makes code for the target at all."""
+
+    @abstractmethod
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        """Everything in the program that this engine cannot take. Needs no device and no vendor tool."""
+
+    @abstractmethod
+    def variants(
+        self, program: Program, target: Target, options: EngineOptions
+    ) -> tuple[Variant, ...]:
+        """The variants worth racing, the default first. Empty when options (a precision, say) rule it out."""
+
+    @abstractmethod
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        """Compile into `folder`. Runs in a worker process. Raises NeocError or whatever the tool raises."""
+
+    @abstractmethod
+    def open(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        """A session over verified bytes, which stay valid while the session lives. Raises WrongDevice, MissingTool."""
+
+    def tools(self) -> Mapping[str, str]:
+        """name -> version of what a build here would use: part of the cache key."""
+        return {}
+
+
+# ---- target --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and where it is from: a document, or 'measured'."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Hardware: a frozen description. Subclass only to say how far an artifact can be verified here."""
+
+    name: str
+    title: str
+    arch: str
+    """x86_64, aarch64, armv7, nvidia, neuron"""
+    level: str = ""
+    """micro-architecture level or chip generation: x86-64-v3, cortex-a72, sm_90, inf2"""
+    features: frozenset[str] = frozenset()
+    """ISA features that code for this target may use, spelled as in /proc/cpuinfo"""
+    cores: int | None = None
+    memory_bytes: int | None = None
+    peak_flops: Mapping[str, Figure] = field(default_factory=dict)
+    """dtype -> FLOP/s of the whole chip (multiply-add counted as two)"""
+    bandwidth: Figure | None = None
+    """bytes/s between memory and chip"""
+    engines: tuple[str, ...] = ()
+    """order of preference, best first; registered engines that also serve it follow"""
+    aliases: tuple[str, ...] = ()
+    """other names, Neo's among them"""
+    notes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, Scalar], ...] = ()
+    """target-specific facts for its engines (mcpu, triple, sm ...), sorted pairs"""
+
+    def fact(self, key: str, default: Any = None) -> Any:
+        return dict(self.facts).get(key, default)
+
+    def verifiable(self, engine: Engine) -> tuple[Numerics, str]:
+        """How far this machine can check an artifact of `engine` for this target, and why not further."""
+        return Numerics.UNCHECKED, f"this machine is not a {self.title}"
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What the chip itself asks of the opening machine, beside what the engine asks."""
+        isa = tuple(Requirement("isa", name) for name in sorted(self.features))
+        return (Requirement("arch", self.arch), *isa)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "arch": self.arch,
+            "level": self.level,
+            "features": sorted(self.features),
+            "cores": self.cores,
+            "memory_bytes": self.memory_bytes,
+            "peak_flops": {
+                k: {"value": f.value, "source": f.source} for k, f in self.peak_flops.items()
+            },
+            "bandwidth": None
+            if self.bandwidth is None
+            else {"value": self.bandwidth.value, "source": self.bandwidth.source},
+            "engines": list(self.engines),
+            "aliases": list(self.aliases),
+            "notes": list(self.notes),
+            "facts": dict(self.facts),
+        }

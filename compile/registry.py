@@ -1,0 +1,74 @@
+"""The plugin seam: targets and engines are entry points, the built-in ones like any other.
+
+`compile` finds them here by name and so imports no target. An entry point of the group `neoc.targets` names a Target or
+a function that returns one; one of `neoc.engines` names an Engine or a function that returns one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from neoc.compile.contracts import Engine, Target
+from neoc.compile.errors import MissingTool, UsageError
+
+TARGETS, ENGINES = "neoc.targets", "neoc.engines"
+
+
+@cache
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def _load(group: str, name: str) -> Any:
+    entry = _entries(group)[name]
+    try:
+        value = entry.load()
+    except ImportError as error:
+        raise MissingTool(
+            f"{group.removeprefix('neoc.')[:-1]} {name!r} cannot be loaded",
+            where=entry.value,
+            why=str(error),
+            fix="reinstall the package that registers it",
+        ) from error
+    return value() if callable(value) else value
+
+
+def engine_names() -> tuple[str, ...]:
+    return tuple(sorted(_entries(ENGINES)))
+
+
+def target_names() -> tuple[str, ...]:
+    return tuple(sorted(_entries(TARGETS)))
+
+
+@cache
+def load_engine(name: str) -> Engine:
+    """Raises UsageError for a name that nothing registers."""
+    if name not in _entries(ENGINES):
+        raise _unknown("engine", name, engine_names())
+    engine: Engine = _load(ENGINES, name)
+    return engine
+
+
+@cache
+def load_target(name: str) -> Target:
+    """The target that an entry point of this very name registers. Aliases: see neoc.targets.get_target."""
+    if name not in _entries(TARGETS):
+        raise _unknown("target", name, target_names())
+    target: Target = _load(TARGETS, name)
+    return target
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    from difflib import get_close_matches
+
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return UsageError(
+        f"there is no {kind} named {name!r}",
+        fix=f"{hint}known: {', '.join(names)}",
+    )
