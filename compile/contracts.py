@@ -409,6 +409,10 @@ class Engine(ABC):
     name: str
     fallback: bool = False
     """True for an engine of last resort: never raced, used only where no other takes the model"""
+    opt_in: bool = False
+    """True for an engine that serves a target only where the target or the user names it"""
+    oracle: bool = False
+    """True for an engine that runs untouched sources (`open_source`) and so can be the reference of parity"""
     interpreter: str | None = None
     """the Python that builds and opens, where it is not this one"""
 
@@ -444,6 +448,10 @@ class Engine(ABC):
         device: str | None,
     ) -> Session:
         """A session over verified bytes, which stay valid while the session lives. Raises WrongDevice, MissingTool."""
+
+    def open_source(self, source: Path, signature: Signature) -> Session:
+        """The untouched ONNX file, one thread, every optimisation off. Only where `oracle` is true."""
+        raise NotImplementedError(f"{self.name} is no oracle")
 
     def tools(self) -> Mapping[str, str]:
         """name -> version of what a build here would use: part of the cache key."""
