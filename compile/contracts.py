@@ -245,6 +245,30 @@ class Built:
     """False where the engine's own output differs from build to build"""
     notes: tuple[str, ...] = ()
 
+    def as_dict(self, folder: Path) -> dict[str, Any]:
+        """JSON-able; member files are named relative to `folder`, which may move."""
+        return {
+            "members": {n: p.relative_to(folder).as_posix() for n, p in self.members.items()},
+            "requirements": [r.as_dict() for r in self.requirements],
+            "tools": dict(self.tools),
+            "placement": self.placement.as_dict(),
+            "toolchain": self.toolchain.value,
+            "reproducible": self.reproducible,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: Path) -> Built:
+        return cls(
+            {n: folder / p for n, p in data["members"].items()},
+            tuple(Requirement.from_dict(r) for r in data["requirements"]),
+            dict(data["tools"]),
+            Placement.from_dict(data["placement"]),
+            Toolchain(data["toolchain"]),
+            data["reproducible"],
+            tuple(data["notes"]),
+        )
+
 
 @dataclass(frozen=True)
 class Step:
@@ -527,3 +551,23 @@ class Target:
             "notes": list(self.notes),
             "facts": dict(self.facts),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Target:
+        """A plain Target with the same description; what a subclass adds (`verifiable`) stays behind."""
+        band = data["bandwidth"]
+        return cls(
+            name=data["name"],
+            title=data["title"],
+            arch=data["arch"],
+            level=data["level"],
+            features=frozenset(data["features"]),
+            cores=data["cores"],
+            memory_bytes=data["memory_bytes"],
+            peak_flops={k: Figure(f["value"], f["source"]) for k, f in data["peak_flops"].items()},
+            bandwidth=None if band is None else Figure(band["value"], band["source"]),
+            engines=tuple(data["engines"]),
+            aliases=tuple(data["aliases"]),
+            notes=tuple(data["notes"]),
+            facts=tuple(sorted(data["facts"].items())),
+        )
