@@ -40,6 +40,8 @@ class CompileOptions:
     dump: Path | None = None
     reference_engine: bool = True
     """whether the ONNX reference evaluator may serve as the last resort"""
+    allow_vacuous: bool = False
+    """accept a model whose outputs did not move with any input"""
     decision: Path | None = None
     """an evidence.json or artifact whose decision is replayed instead of racing"""
     seed: int = 0

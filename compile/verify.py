@@ -1,0 +1,225 @@
+"""Proof on every compile: each candidate against the reference, float64 as the judge of a dispute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neoc.compile import parity
+from neoc.compile.departure import first_departure
+from neoc.compile.build import Candidate, Loss, Workshop
+from neoc.compile.contracts import Numerics, Session, Target
+from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, VacuousCheck
+from neoc.compile.parity import OutputReport
+from neoc.compile.program import Program
+from neoc.compile.reference import Reference, in_float64
+from neoc.compile.registry import load_engine
+from neoc.compile.worker import Worker
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A candidate that passed, open in its worker and ready to be raced."""
+
+    candidate: Candidate
+    worker: Worker
+    session: Session
+    reports: tuple[OutputReport, ...]
+    judged_by: str
+    """the reference's name, or 'float64' where that settled a dispute"""
+
+    @property
+    def id(self) -> str:
+        return self.candidate.plan.id
+
+
+@dataclass(frozen=True)
+class _Answer:
+    candidate: Candidate
+    worker: Worker
+    session: Session
+    outputs: list[Mapping[str, Any]]
+
+
+def verify_all(
+    shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate], reference: Reference
+) -> list[Verified]:
+    """The candidates whose outputs match. Losses are noted in the shop.
+
+    Raises VacuousCheck where no output moves with the inputs, ParityFailure where all that ran computed something else
+    (naming the first node that departs), NoCandidate where nothing ran at all.
+    """
+    rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
+    refuse_vacuous(shop, program, reference)
+    answers = [a for a in (_answer(shop, target, c, reference) for c in candidates) if a is not None]
+    passed, failed = _judge(answers, reference.outputs, reference, rtol, reference.name)
+    if failed:
+        exact = in_float64(shop, program, reference) if rtol > 0 else None
+        if exact is not None:
+            more, failed = _settle(failed, exact, reference, rtol)
+            passed += more
+    for answer, reports in failed:
+        why = "; ".join(f"{r.name}: {r.why}" for r in reports if not r.ok)
+        shop.losses.append(Loss(answer.candidate.plan.id, "parity", why))
+        shop.progress("parity", f"{answer.candidate.plan.id} lost: {why}")
+    if passed:
+        for answer, _ in failed:
+            answer.worker.close()
+        order = {c.plan.id: i for i, c in enumerate(candidates)}
+        return sorted(passed, key=lambda v: order[v.id])
+    if failed:
+        raise _parity_failure(shop, program, target, failed[0], reference, rtol)
+    raise NoCandidate(
+        "every candidate was lost before it could be checked",
+        losses={loss.plan: f"{loss.stage}: {loss.reason}" for loss in shop.losses},
+        where=program.provenance.name,
+        why="; ".join(f"{loss.plan} ({loss.stage}): {loss.reason}" for loss in shop.losses),
+        fix="`neoc doctor` shows what each engine lacks",
+    )
+
+
+def refuse_vacuous(shop: Workshop, program: Program, reference: Reference) -> None:
+    """Raises VacuousCheck where nothing moved although the outputs hang on the inputs."""
+    hanging = [name for name in reference.moved if depends_on_input(program, name)]
+    if shop.options.allow_vacuous or not hanging or any(reference.moved[name] for name in hanging):
+        return
+    raise VacuousCheck(
+        "no output changes when the inputs change, so agreement would prove nothing",
+        where=program.provenance.name,
+        why=f"{len(reference.samples)} different samples gave the same {', '.join(hanging)}",
+        fix="give --data FILE.npz with inputs that the model tells apart, or accept it with --allow-vacuous",
+    )
+
+
+def depends_on_input(program: Program, output: str) -> bool:
+    """Whether the value of an output hangs on the value (not only on the shape) of any input."""
+    graph = program.model.graph
+    fed = {spec.name for spec in program.signature.inputs}
+    by_name = {v.name: v for v in graph.outputs}
+    todo, seen = [by_name[output]], set()
+    while todo:
+        value = todo.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.name in fed and value.producer() is None:
+            return True
+        node = value.producer()
+        if node is None or node.op_type in ("Shape", "Size"):
+            continue
+        todo += [v for v in node.inputs if v is not None]
+        for attr in node.attributes.values():
+            for body in _bodies(attr):
+                todo += [v for n in body.all_nodes() for v in n.inputs if v is not None]
+    return False
+
+
+def _bodies(attr: Any) -> tuple[Any, ...]:
+    import onnx_ir as ir
+
+    if attr.type == ir.AttributeType.GRAPH:
+        return (attr.value,)
+    return tuple(attr.value) if attr.type == ir.AttributeType.GRAPHS else ()
+
+
+def _answer(shop: Workshop, target: Target, candidate: Candidate, reference: Reference) -> _Answer | None:
+    step = candidate.step
+    worker = shop.worker(candidate.plan.id, step.engine, target)
+    shop.progress("check", candidate.plan.id)
+    signature = candidate.plan.programs[step.program].signature
+    stage = "open"
+    try:
+        session = worker.open(
+            step.engine, candidate.built.members, signature, step.variant, step.variant.threads, None
+        )
+        stage = "run"
+        outputs = [session.run(sample) for sample in reference.samples]
+    except NeocError as error:
+        worker.close()
+        shop.lose(candidate.plan, stage, error)
+        return None
+    return _Answer(candidate, worker, session, outputs)
+
+
+Judged = tuple[_Answer, tuple[OutputReport, ...]]
+
+
+def _judge(
+    answers: Sequence[_Answer],
+    want: Sequence[Mapping[str, Any]],
+    reference: Reference,
+    rtol: float,
+    judge: str,
+) -> tuple[list[Verified], list[Judged]]:
+    passed: list[Verified] = []
+    failed: list[Judged] = []
+    for answer in answers:
+        reports = parity.compare_all(answer.outputs, want, rtol, reference.moved)
+        if all(r.ok for r in reports):
+            passed.append(Verified(answer.candidate, answer.worker, answer.session, reports, judge))
+        else:
+            failed.append((answer, reports))
+    return passed, failed
+
+
+def _settle(
+    failed: Sequence[Judged], exact: Sequence[Mapping[str, Any]], reference: Reference, rtol: float
+) -> tuple[list[Verified], list[Judged]]:
+    """Judge again by float64. An output may be as far from it as the reference itself is, never farther."""
+    want = [_narrow_like(e, o) for e, o in zip(exact, reference.outputs, strict=True)]
+    own = {r.name: r for r in parity.compare_all(reference.outputs, want, rtol, reference.moved)}
+    passed: list[Verified] = []
+    still: list[Judged] = []
+    for answer, first in failed:
+        reports = tuple(
+            replace(r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64")
+            if not r.ok and r.max_abs_error <= own[r.name].max_abs_error < float("inf")
+            else r
+            for r in parity.compare_all(answer.outputs, want, rtol, reference.moved)
+        )
+        if all(r.ok for r in reports):
+            passed.append(Verified(answer.candidate, answer.worker, answer.session, reports, "float64"))
+        else:
+            still.append((answer, first))
+    return passed, still
+
+
+def _narrow_like(exact: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """float64 results in the dtypes of the reference's, so that the comparison sees like with like."""
+
+    def narrow(wide: Any, like: Any) -> Any:
+        if isinstance(like, np.ndarray) and isinstance(wide, np.ndarray):
+            return wide.astype(like.dtype) if like.dtype == np.float32 else wide
+        if isinstance(like, list) and isinstance(wide, list) and len(like) == len(wide):
+            return [narrow(w, x) for w, x in zip(wide, like, strict=True)]
+        return wide
+
+    return {name: narrow(exact[name], outputs[name]) for name in outputs}
+
+
+def _parity_failure(
+    shop: Workshop, program: Program, target: Target, judged: Judged, reference: Reference, rtol: float
+) -> ParityFailure:
+    answer, reports = judged
+    bad = [r for r in reports if not r.ok]
+    index = next(
+        i
+        for i, (g, w) in enumerate(zip(answer.outputs, reference.outputs, strict=True))
+        if not all(parity.compare(n, g.get(n), w[n], rtol).ok for n in w)
+    )
+    where = first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol)
+    return ParityFailure(
+        f"{answer.candidate.plan.id} computes something else than the source",
+        where=where,
+        why="; ".join(f"output {r.name} is {r.why}" for r in bad) + f" (against {reference.name})",
+        fix="report it to the engine with the model that --dump writes, choose another with --engine, "
+        "or widen --tolerance if the difference is acceptable",
+    )
+
+
+def numerics_of(target: Target, engine: str) -> tuple[Numerics, str]:
+    """How far this machine can check what `engine` builds for `target`, and why not further."""
+    return target.verifiable(load_engine(engine))
