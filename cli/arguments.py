@@ -1,0 +1,103 @@
+"""Arguments that several commands share, parsed once: --input, --option, subjects, places to write to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from neoc.compile.contracts import Dim, dtype_of
+from neoc.compile.errors import InvalidInput, OutputError, UsageError
+from neoc.compile.options import PRECISIONS, InputBinding
+
+
+def bindings(texts: Sequence[str]) -> dict[str, InputBinding]:
+    """`NAME=1,3,224,224[:float32]`, split at the last '='. Raises InvalidInput."""
+    found: dict[str, InputBinding] = {}
+    for text in texts:
+        name, equals, rest = text.rpartition("=")
+        if not equals or not name:
+            raise InvalidInput(
+                "--input cannot be read", where=text, fix="write NAME=1,3,224,224 or NAME=1,3,224,224:float32"
+            )
+        if name in found:
+            raise InvalidInput("--input names one input twice", where=name, fix="give each input once")
+        dims, _, dtype = rest.partition(":")
+        if dtype:
+            try:
+                dtype_of(dtype)
+            except (AttributeError, TypeError) as error:
+                raise InvalidInput(
+                    f"--input has an unknown dtype {dtype!r}", where=text, fix="use float32, int64, bfloat16 ..."
+                ) from error
+        found[name] = InputBinding(tuple(_dim(d, text) for d in dims.split(",") if d.strip()), dtype or None)
+    return found
+
+
+def _dim(text: str, where: str) -> Dim:
+    word = text.strip()
+    if word in ("?", "-1"):
+        return None
+    if word.isidentifier():
+        return word
+    if word.isdecimal():
+        return int(word)
+    raise InvalidInput(
+        f"--input has a dimension {word!r} that is neither a size, a name nor '?'",
+        where=where,
+        fix="write NAME=1,3,224,224; leave a dimension open with '?' or a name",
+    )
+
+
+def pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """`KEY=VALUE` options for the engines. Raises UsageError."""
+    out = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError("--option cannot be read", where=text, fix="write KEY=VALUE")
+        out.append((key, value))
+    return tuple(out)
+
+
+def check_precision(precision: str) -> str:
+    """Raises UsageError for a precision that neoc does not know or does not build yet."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}", fix=f"one of: {', '.join(PRECISIONS)}")
+    if precision in ("int8", "auto"):
+        raise UsageError(
+            f"precision {precision} is not there yet",
+            why="quantisation with an accuracy gate is future work; a model that is already int8 compiles as it is",
+            fix="use fp32 (exact), or bf16 where an engine offers it",
+        )
+    return precision
+
+
+def check_threads(threads: int) -> int:
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}", fix="--threads 1")
+    return threads
+
+
+def output_file(output: Path | None, default_name: str, several: bool) -> Path:
+    """Where to write: `-o` as a file, or as a folder (existing, trailing slash, or several results).
+
+    Raises OutputError before any work is done where nothing can be written there.
+    """
+    place = Path() if output is None else output
+    is_folder = output is None or several or place.is_dir() or str(output).endswith(os.sep)
+    path = place / default_name if is_folder else place
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "the output folder cannot be made", where=str(folder), why=error.strerror or str(error), fix="name another with -o"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            "the output folder cannot be written", where=str(folder), why="permission is denied", fix="name another with -o"
+        )
+    if path.is_dir():
+        raise OutputError("the output file is a folder", where=str(path), fix="name a file with -o")
+    return path

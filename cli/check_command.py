@@ -1,0 +1,55 @@
+"""neoc check MODEL --target NAME ..."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from neoc.cli import arguments, console
+from neoc.compile.errors import UsageError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="The model to check.", show_default=False)],
+    target: Annotated[list[str] | None, typer.Option("--target", help="Repeatable.")] = None,
+    inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
+    """Every gap for every target at once; needs no device and no vendor tool."""
+    from neoc.compile.options import CompileOptions
+    from neoc.compile.pipeline import check_model
+    from neoc.targets import get_target
+
+    if not target:
+        raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
+    options = CompileOptions(
+        inputs=arguments.bindings(inputs or []), precision=arguments.check_precision(precision)
+    )
+    targets = [get_target(name) for name in dict.fromkeys(target)]
+    reports = check_model(model, targets, options)
+    if as_json:
+        console.print_json({"model": model, "targets": [report.as_dict() for report in reports]})
+    else:
+        rows = []
+        for report in reports:
+            for view in report.views:
+                verdict = "takes it" if not view.gaps else f"{len(view.gaps)} gaps"
+                here = "usable here" if view.missing is None else view.missing
+                rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
+        console.table("", ("target", "engine", "model", "this machine"), rows)
+        gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
+        if gaps:
+            console.table(
+                "gaps",
+                ("target", "engine", "node", "operator", "reason", "suggestion"),
+                [
+                    (t, g.engine, g.node, g.operator, f"{g.reason} [{g.code}]" if g.code else g.reason, g.suggestion)
+                    for t, g in gaps
+                ],
+            )
+    return 0 if all(report.served for report in reports) else 1

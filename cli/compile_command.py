@@ -1,0 +1,147 @@
+"""neoc compile MODEL --target NAME ..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neoc.cli import arguments, console
+from neoc.compile.errors import NeocError, UsageError
+
+if TYPE_CHECKING:
+    from neoc.compile.artifact import Artifact
+    from neoc.compile.options import CompileOptions
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def compile_(
+    model: Annotated[str, typer.Argument(help="The model to compile.", show_default=False)] = "",
+    target: Annotated[list[str] | None, typer.Option("--target", help="Chip or Neo device name; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Artifact file, or a folder.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="NAME=1,3,224,224[:float32]: bind a shape; repeatable.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="An .npz of realistic inputs, arrays named like the inputs.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
+    tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
+    engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the engines; repeatable.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A CreateCompilationJob request (JSON).")] = None,
+    dump: Annotated[Path | None, typer.Option(help="Write every intermediate program here.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads that one request may use.")] = 1,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that one build or check may take.")] = None,
+    race_seconds: Annotated[float, typer.Option(help="Budget of the race between verified candidates.")] = 10.0,
+    decision: Annotated[Path | None, typer.Option(help="Replay the decision of this artifact or evidence.json.")] = None,
+    no_reference: Annotated[
+        bool, typer.Option("--no-reference", help="Never fall back to the slow reference evaluator.")
+    ] = False,
+    allow_vacuous: Annotated[
+        bool, typer.Option("--allow-vacuous", help="Accept a model whose outputs did not move with the inputs.")
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build anew.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
+    """Compile MODEL for one or more targets, prove the result, race the candidates."""
+    from neoc.compile.options import CompileOptions
+
+    if job is not None:
+        model, target, inputs, output, timeout = _from_job(job, model, target, inputs, output, timeout)
+    if not model:
+        raise UsageError("no model was named", fix="neoc compile MODEL --target NAME")
+    if not target:
+        raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
+    options = CompileOptions(
+        inputs=arguments.bindings(inputs or []),
+        data=data,
+        precision=arguments.check_precision(precision),
+        tolerance=tolerance,
+        engines=tuple(engine or ()),
+        pairs=arguments.pairs(option or []),
+        threads=arguments.check_threads(threads),
+        timeout_s=timeout,
+        race_seconds=race_seconds,
+        dump=dump,
+        decision=decision,
+        reference_engine=not no_reference,
+        allow_vacuous=allow_vacuous,
+        use_cache=not no_cache,
+    )
+    return _compile_each(model, target, output, options, as_json)
+
+
+def _compile_each(
+    model: str, names: list[str], output: Path | None, options: CompileOptions, as_json: bool
+) -> int:
+    from neoc.compile.pipeline import compile_model
+    from neoc.targets import get_target
+
+    targets = {name: get_target(name) for name in dict.fromkeys(names)}
+    stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
+    places = {
+        name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1) for name in targets
+    }
+    results: dict[str, Artifact | NeocError] = {}
+    for name, target in targets.items():
+        with console.Progress(enabled=True).live(f"compiling for {name}") as progress:
+            try:
+                results[name] = compile_model(model, target, options, output=places[name], progress=progress)
+            except NeocError as error:
+                if len(targets) == 1:
+                    raise
+                results[name] = error
+                console.error(f"{name}: {error}")
+    if as_json:
+        console.print_json({"model": model, "results": {n: _facts(r) for n, r in results.items()}})
+    else:
+        _show(model, results)
+    failed = [r.exit_status for r in results.values() if isinstance(r, NeocError)]
+    return max(failed, default=0)
+
+
+def _facts(result: Artifact | NeocError) -> dict[str, Any]:
+    if isinstance(result, NeocError):
+        return {"error": result.as_dict()}
+    return {
+        "artifact": str(result.path),
+        "content_digest": result.manifest["content_digest"],
+        "level": result.level,
+        "variant": result.manifest["variants"][0]["id"],
+        "manifest": result.manifest,
+        "evidence": result.evidence,
+    }
+
+
+def _show(model: str, results: dict[str, Artifact | NeocError]) -> None:
+    from neoc.cli import summary
+
+    rows = [summary.row(name, result) for name, result in results.items()]
+    console.table(f"{Path(model).name}", summary.COLUMNS, rows)
+    for name, result in results.items():
+        if not isinstance(result, NeocError):
+            for line in summary.details(result):
+                print(f"{name}: {line}" if len(results) > 1 else line)
+
+
+def _from_job(
+    job: Path,
+    model: str,
+    target: list[str] | None,
+    inputs: list[str] | None,
+    output: Path | None,
+    timeout: float | None,
+) -> tuple[str, list[str] | None, list[str] | None, Path | None, float | None]:
+    """The arguments that a job request stands for; what the command line says comes first."""
+    from neoc.targets.job import read_job
+
+    request = read_job(job)
+    return (
+        model or request.model,
+        target or [request.target],
+        inputs or list(request.inputs),
+        output or request.output,
+        timeout or request.timeout_s,
+    )
