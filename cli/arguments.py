@@ -28,7 +28,9 @@ def bindings(texts: Sequence[str]) -> dict[str, InputBinding]:
                 dtype_of(dtype)
             except (AttributeError, TypeError) as error:
                 raise InvalidInput(
-                    f"--input has an unknown dtype {dtype!r}", where=text, fix="use float32, int64, bfloat16 ..."
+                    f"--input has an unknown dtype {dtype!r}",
+                    where=text,
+                    fix="use float32, int64, bfloat16 ...",
                 ) from error
         found[name] = InputBinding(tuple(_dim(d, text) for d in dims.split(",") if d.strip()), dtype or None)
     return found
@@ -92,11 +94,17 @@ def output_file(output: Path | None, default_name: str, several: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            "the output folder cannot be made", where=str(folder), why=error.strerror or str(error), fix="name another with -o"
+            "the output folder cannot be made",
+            where=str(folder),
+            why=error.strerror or str(error),
+            fix="name another with -o",
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(
-            "the output folder cannot be written", where=str(folder), why="permission is denied", fix="name another with -o"
+            "the output folder cannot be written",
+            where=str(folder),
+            why="permission is denied",
+            fix="name another with -o",
         )
     if path.is_dir():
         raise OutputError("the output file is a folder", where=str(path), fix="name a file with -o")

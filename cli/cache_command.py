@@ -12,7 +12,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="List or clea
 
 
 @app.command()
-def ls(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False) -> int:
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
     """What lies in the cache, the last used first."""
     cache = _cache()
     entries = cache.entries()

@@ -40,7 +40,9 @@ def check(
             for view in report.views:
                 verdict = "takes it" if not view.gaps else f"{len(view.gaps)} gaps"
                 here = "usable here" if view.missing is None else view.missing
-                rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
+                rows.append(
+                    (report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here)
+                )
         console.table("", ("target", "engine", "model", "this machine"), rows)
         gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
         if gaps:
@@ -48,7 +50,14 @@ def check(
                 "gaps",
                 ("target", "engine", "node", "operator", "reason", "suggestion"),
                 [
-                    (t, g.engine, g.node, g.operator, f"{g.reason} [{g.code}]" if g.code else g.reason, g.suggestion)
+                    (
+                        t,
+                        g.engine,
+                        g.node,
+                        g.operator,
+                        f"{g.reason} [{g.code}]" if g.code else g.reason,
+                        g.suggestion,
+                    )
                     for t, g in gaps
                 ],
             )

@@ -14,12 +14,26 @@ from neoc.cli import console
 
 app = typer.Typer(add_completion=False)
 
-PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "openvino", "apache-tvm", "jax", "torch", "numba", "llvmlite")
+PACKAGES = (
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "apache-tvm",
+    "jax",
+    "torch",
+    "numba",
+    "llvmlite",
+)
 TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "qemu-x86_64", "nvcc", "trtexec", "neuronx-cc")
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False) -> int:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
     """What is installed, what each engine lacks, one command to mend it."""
     facts = examine()
     if as_json:
@@ -32,7 +46,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
         ("engine", "state", "serves"),
         [(e["engine"], e["missing"] or "ready", ", ".join(e["serves"])) for e in facts["engines"]],
     )
-    console.table("packages", ("package", "version"), [(n, v or "not installed") for n, v in facts["packages"].items()])
+    console.table(
+        "packages", ("package", "version"), [(n, v or "not installed") for n, v in facts["packages"].items()]
+    )
     console.table("tools", ("tool", "path"), [(n, p or "not found") for n, p in facts["tools"].items()])
     return 0
 

@@ -29,7 +29,13 @@ def targets(
     for target in facts:
         for engine in target["engines_here"]:
             rows.append(
-                (target["name"], target["title"], engine["engine"], engine["numerics"], engine["missing"] or engine["why"])
+                (
+                    target["name"],
+                    target["title"],
+                    engine["engine"],
+                    engine["numerics"],
+                    engine["missing"] or engine["why"],
+                )
             )
     console.table("", ("target", "chip", "engine", "verifiable here", "why not further"), rows)
     if name:
@@ -70,6 +76,8 @@ def _show_one(facts: dict[str, Any]) -> None:
     for dtype, figure in facts["peak_flops"].items():
         rows.append((f"peak {dtype}", f"{console.count(figure['value'])}FLOP/s ({figure['source']})"))
     if facts["bandwidth"]:
-        rows.append(("bandwidth", f"{console.count(facts['bandwidth']['value'])}B/s ({facts['bandwidth']['source']})"))
+        rows.append(
+            ("bandwidth", f"{console.count(facts['bandwidth']['value'])}B/s ({facts['bandwidth']['source']})")
+        )
     rows += [("note", note) for note in facts["notes"]]
     console.table(facts["title"], ("fact", "value"), rows)

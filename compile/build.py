@@ -29,10 +29,10 @@ class Loss:
 
     plan: str
     stage: str
-    reason: str
+    error: NeocError
 
     def as_dict(self) -> dict[str, str]:
-        return {"candidate": self.plan, "stage": self.stage, "reason": self.reason}
+        return {"candidate": self.plan, "stage": self.stage, "reason": str(self.error)}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Workshop:
         return worker
 
     def lose(self, plan: Plan, stage: str, error: NeocError) -> None:
-        self.losses.append(Loss(plan.id, stage, str(error)))
+        self.losses.append(Loss(plan.id, stage, error))
         self.progress(stage, f"{plan.id} lost: {error}")
 
 
@@ -99,11 +99,12 @@ def worker_environment(target: Target) -> dict[str, str]:
 def workshop(options: CompileOptions, progress: Progress) -> Iterator[Workshop]:
     settings = Settings.read()
     cache = (
-        BuildCache(settings.cache_dir / "builds", settings.cache_limit_bytes)
-        if options.use_cache
-        else None
+        BuildCache(settings.cache_dir / "builds", settings.cache_limit_bytes) if options.use_cache else None
     )
-    with tempfile.TemporaryDirectory(prefix="neoc-", ignore_cleanup_errors=True) as scratch, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="neoc-", ignore_cleanup_errors=True) as scratch,
+        ExitStack() as stack,
+    ):
         yield Workshop(Path(scratch), settings, options, progress, cache, stack)
 
 

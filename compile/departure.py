@@ -43,7 +43,9 @@ def first_departure(
             return f"the first departing node could not be found: {error.why or error.what}"
         bad = next((i for i, ok in zip(indices, good, strict=True) if not ok), None)
         if bad is None:
-            return "no single node departs once its value is exposed: the fault lies in a fusion of the engine"
+            return (
+                "no single node departs once its value is exposed: the fault lies in a fusion of the engine"
+            )
         found = True
         passed = [i for i, ok in zip(indices, good, strict=True) if ok and i < bad]
         low, high = (passed[-1] + 1 if passed else low), bad + 1
@@ -123,9 +125,7 @@ def _candidate_values(
         signature = Signature(
             exposed.signature.inputs, tuple(spec_of(v) for v in exposed.model.graph.outputs)
         )
-        session = worker.open(
-            step.engine, built.members, signature, step.variant, step.variant.threads, None
-        )
+        session = worker.open(step.engine, built.members, signature, step.variant, step.variant.threads, None)
         return session.run(sample)
     finally:
         worker.close()

@@ -1,27 +1,27 @@
 """Every error a user can meet, drawn once.
 
-    NeocError                        one paragraph: what, where, why, what to do next
-    |-- NegativeVerdict      exit 1  the question was answered, and the answer is no
-    |   |-- UnsupportedModel         no engine of the target takes it; carries every gap
-    |   |-- ParityFailure            built, but computes something else
-    |   |-- VacuousCheck             outputs do not move when inputs move: nothing was proven
-    |   `-- NoCandidate              every candidate was lost; each is named with its reason
-    |-- UsageError           exit 2  unusable arguments, input or output place
-    |   |-- InvalidModel             the file is no model, or a broken one
-    |   |-- InvalidInput             --input or --data does not fit the model
-    |   |-- InvalidArtifact          damaged, tampered with, or of a future version
-    |   |-- FeedError                a run's feeds do not fit the session's inputs
-    |   `-- OutputError              the place to write to cannot be written
-    |-- Unavailable          exit 3  a needed tool or device is missing
-    |   |-- MissingTool              a package or program, with the command that installs it
-    |   `-- WrongDevice              the artifact is for another chip
-    |-- WorkerFailure                a child process was lost (always named in the result)
-    |   |-- WorkerCrashed            died by signal or exit
-    |   |-- WorkerTimeout            past its time bound
-    |   |-- WorkerOutOfMemory        past its memory bound
-    |   `-- WorkerRefused            raised an error of its own, carried here
-    `-- InternalError        exit 70 a bug in neoc
-        `-- PassFailure              a pass broke the program; names it and the passes before it
+NeocError                        one paragraph: what, where, why, what to do next
+|-- NegativeVerdict      exit 1  the question was answered, and the answer is no
+|   |-- UnsupportedModel         no engine of the target takes it; carries every gap
+|   |-- ParityFailure            built, but computes something else
+|   |-- VacuousCheck             outputs do not move when inputs move: nothing was proven
+|   `-- NoCandidate              every candidate was lost; each is named with its reason
+|-- UsageError           exit 2  unusable arguments, input or output place
+|   |-- InvalidModel             the file is no model, or a broken one
+|   |-- InvalidInput             --input or --data does not fit the model
+|   |-- InvalidArtifact          damaged, tampered with, or of a future version
+|   |-- FeedError                a run's feeds do not fit the session's inputs
+|   `-- OutputError              the place to write to cannot be written
+|-- Unavailable          exit 3  a needed tool or device is missing
+|   |-- MissingTool              a package or program, with the command that installs it
+|   `-- WrongDevice              the artifact is for another chip
+|-- WorkerFailure                a child process was lost (always named in the result)
+|   |-- WorkerCrashed            died by signal or exit
+|   |-- WorkerTimeout            past its time bound
+|   |-- WorkerOutOfMemory        past its memory bound
+|   `-- WorkerRefused            raised an error of its own, carried here
+`-- InternalError        exit 70 a bug in neoc
+    `-- PassFailure              a pass broke the program; names it and the passes before it
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neoc.compile import inputs, onnx_io, parity, registry
+from neoc.compile.analysis import cost
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Session, Signature
 from neoc.compile.errors import FeedError, InvalidInput, NeocError, NoCandidate, WorkerFailure
@@ -19,6 +20,10 @@ from neoc.compile.options import InputBinding
 from neoc.compile.program import Program
 
 Sample = Mapping[str, np.ndarray]
+
+
+SECOND_OPINION_FLOPS = 2e8
+"""up to this size the reference evaluator, in numpy, answers within seconds and is always asked too"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,19 @@ class Reference:
     moved: Mapping[str, bool]
     given: int
     """how many of the samples, the first ones, are the user's own"""
+    agreed: tuple[str, ...] = ()
+    """other oracles that computed the same"""
+    exact: bool = False
+    """True where oracles disagreed and the outputs here are what a float64 run confirmed"""
     notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.engine} on the source file, optimisation off"
+
+    def independent_of(self, engine: str) -> bool:
+        """Whether somebody else than `engine` vouches for the outputs."""
+        return any(name != engine for name in (self.engine, *self.agreed))
 
 
 def oracles() -> list[str]:
@@ -73,7 +86,8 @@ def gather(shop: Workshop, program: Program, rtol: float) -> Reference:
             continue
         samples, outputs = answered
         moved = parity.movement(outputs, rtol)
-        return Reference(engine, tuple(samples), tuple(outputs), moved, len(given), tuple(notes))
+        first = Reference(engine, tuple(samples), tuple(outputs), moved, len(given), notes=tuple(notes))
+        return _second_opinion(shop, program, first, rtol)
     if "rejected every generated input" in refusals.values():
         raise InvalidInput(
             "the model rejects every input that neoc could make up",
@@ -128,27 +142,94 @@ def _generated(program: Program, seed: int) -> Iterator[list[dict[str, np.ndarra
         yield inputs.generate(program, seed, 2, sizes)
 
 
-def in_float64(shop: Workshop, program: Program, reference: Reference) -> list[Mapping[str, Any]] | None:
-    """The original graph in double precision on the reference's samples; None where that cannot be run."""
+def _second_opinion(shop: Workshop, program: Program, first: Reference, rtol: float) -> Reference:
+    """Small models are also run by the other oracles; where they disagree, a float64 run settles it."""
+    assert program.source is not None
+    reckoned = cost(program)
+    if reckoned.flops > SECOND_OPINION_FLOPS:
+        return first
+    agreed: list[str] = []
+    for engine in oracles():
+        if engine == first.engine:
+            continue
+        other = run_source(shop, engine, program.source.path, program.signature, first.samples)
+        if other is None:
+            continue
+        if _agree(other, first.outputs, rtol):
+            agreed.append(engine)
+            continue
+        exact = in_float64(shop, program, first.samples)
+        if exact is not None and _closer(exact, other, first.outputs):
+            note = f"{first.engine} departs from {engine}, which a float64 run confirms"
+            moved = parity.movement(other, rtol)
+            return replace(
+                first,
+                engine=engine,
+                outputs=tuple(other),
+                moved=moved,
+                exact=True,
+                notes=(*first.notes, note),
+            )
+    return replace(first, agreed=tuple(agreed))
+
+
+def _agree(got: Sequence[Mapping[str, Any]], want: Sequence[Mapping[str, Any]], rtol: float) -> bool:
+    return all(
+        parity.compare(name, g.get(name), w[name], rtol).ok
+        for g, w in zip(got, want, strict=True)
+        for name in w
+    )
+
+
+def _closer(
+    exact: Sequence[Mapping[str, Any]], one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether `one` is nearer to the float64 outputs than `other` is."""
+
+    def distance(outputs: Sequence[Mapping[str, Any]]) -> float:
+        return max(
+            (
+                parity.compare(name, o.get(name), narrow_like(e[name], o.get(name)), 0.0).max_abs_error
+                for e, o in zip(exact, outputs, strict=True)
+                for name in e
+            ),
+            default=0.0,
+        )
+
+    return distance(one) < distance(other)
+
+
+def in_float64(shop: Workshop, program: Program, samples: Sequence[Sample]) -> list[Mapping[str, Any]] | None:
+    """The original graph in double precision on `samples`; None where that cannot be run."""
     assert program.source is not None
     bound = {name: InputBinding(tuple(shape), dtype) for name, shape, dtype in program.source.bound}
     original = load(program.source.path, bound)
     path = shop.folder("float64") / "wide.onnx"
     onnx_io.write(widen_model(original.model), path, data_name="wide.data")
-    return run_source(shop, "reference", path, widen_signature(program.signature), reference.samples)
+    wide = [{name: widen_array(array) for name, array in sample.items()} for sample in samples]
+    return run_source(shop, "reference", path, widen_signature(program.signature), wide)
 
 
 def run_source(
     shop: Workshop, engine: str, path: Path, signature: Signature, samples: Sequence[Sample]
 ) -> list[Mapping[str, Any]] | None:
-    """`path` run unoptimised on samples widened to the signature's dtypes; None where the engine refuses."""
-    shop.progress("float64", engine)
-    worker = shop.worker(f"float64 {engine}", engine)
+    """`path` run unoptimised by an oracle; None where it refuses."""
+    shop.progress("reference", f"{engine} on {path.name}")
+    worker = shop.worker(f"reference {engine}", engine)
     try:
         session = worker.open_source(engine, path, signature)
-        return [session.run({k: widen_array(v) for k, v in sample.items()}) for sample in samples]
+        return [session.run(sample) for sample in samples]
     except NeocError as error:
-        shop.progress("float64", f"not available: {error}")
+        shop.progress("reference", f"{engine} does not run it: {error}")
         return None
     finally:
         worker.close()
+
+
+def narrow_like(wide: Any, like: Any) -> Any:
+    """A float64 result in the dtype of `like`, so that a comparison sees like with like."""
+    if isinstance(like, np.ndarray) and isinstance(wide, np.ndarray):
+        return wide.astype(like.dtype) if like.dtype == np.float32 else wide
+    if isinstance(like, list) and isinstance(wide, list) and len(like) == len(wide):
+        return [narrow_like(w, x) for w, x in zip(wide, like, strict=True)]
+    return wide

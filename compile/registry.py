@@ -62,6 +62,21 @@ def load_target(name: str) -> Target:
     return target
 
 
+def resolve_target(target: Target | str) -> Target:
+    """A Target as it is; a name through the entry point of that name, or through any target's aliases.
+
+    Raises UsageError. Neo's device names, which are data of neoc.targets, resolve in neoc.targets.get_target.
+    """
+    if isinstance(target, Target):
+        return target
+    if target in _entries(TARGETS):
+        return load_target(target)
+    for name in target_names():
+        if target in load_target(name).aliases:
+            return load_target(name)
+    raise _unknown("target", target, target_names())
+
+
 def _unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     from difflib import get_close_matches
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from neoc.compile import parity
-from neoc.compile.departure import first_departure
-from neoc.compile.build import Candidate, Loss, Workshop
+from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Session, Target
+from neoc.compile.departure import first_departure
 from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, VacuousCheck
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
-from neoc.compile.reference import Reference, in_float64
+from neoc.compile.reference import Reference, in_float64, narrow_like
 from neoc.compile.registry import load_engine
 from neoc.compile.worker import Worker
 
@@ -45,38 +43,49 @@ class _Answer:
 
 
 def verify_all(
-    shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate], reference: Reference
+    shop: Workshop, program: Program, candidates: Sequence[Candidate], reference: Reference, target: Target
 ) -> list[Verified]:
-    """The candidates whose outputs match. Losses are noted in the shop.
+    """The candidates whose outputs match, in their order. Losses are noted in the shop, with the first departing node.
 
-    Raises VacuousCheck where no output moves with the inputs, ParityFailure where all that ran computed something else
-    (naming the first node that departs), NoCandidate where nothing ran at all.
+    Raises VacuousCheck where no output moves with the inputs.
     """
     rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
     refuse_vacuous(shop, program, reference)
     answers = [a for a in (_answer(shop, target, c, reference) for c in candidates) if a is not None]
     passed, failed = _judge(answers, reference.outputs, reference, rtol, reference.name)
-    if failed:
-        exact = in_float64(shop, program, reference) if rtol > 0 else None
+    if failed and not reference.exact:
+        exact = in_float64(shop, program, reference.samples)
         if exact is not None:
             more, failed = _settle(failed, exact, reference, rtol)
             passed += more
     for answer, reports in failed:
-        why = "; ".join(f"{r.name}: {r.why}" for r in reports if not r.ok)
-        shop.losses.append(Loss(answer.candidate.plan.id, "parity", why))
-        shop.progress("parity", f"{answer.candidate.plan.id} lost: {why}")
-    if passed:
-        for answer, _ in failed:
-            answer.worker.close()
-        order = {c.plan.id: i for i, c in enumerate(candidates)}
-        return sorted(passed, key=lambda v: order[v.id])
-    if failed:
-        raise _parity_failure(shop, program, target, failed[0], reference, rtol)
-    raise NoCandidate(
-        "every candidate was lost before it could be checked",
-        losses={loss.plan: f"{loss.stage}: {loss.reason}" for loss in shop.losses},
+        answer.worker.close()
+        why = "; ".join(f"output {r.name} is {r.why}" for r in reports if not r.ok)
+        shop.lose(
+            answer.candidate.plan,
+            "parity",
+            ParityFailure(
+                f"{answer.candidate.plan.id} computes something else than the source",
+                where="" if passed else _departure(shop, program, target, answer, reference, rtol),
+                why=f"{why} (against {reference.name})",
+                fix="report it to the engine with the programs that --dump writes, choose another with --engine, "
+                "or widen --tolerance if the difference is acceptable",
+            ),
+        )
+    order = {c.plan.id: i for i, c in enumerate(candidates)}
+    return sorted(passed, key=lambda v: order[v.id])
+
+
+def nothing_left(shop: Workshop, program: Program) -> NeocError:
+    """The verdict when every candidate was lost: the first parity failure, else all the reasons."""
+    for loss in shop.losses:
+        if isinstance(loss.error, ParityFailure):
+            return loss.error
+    return NoCandidate(
+        "every candidate was lost",
+        losses={loss.plan: f"{loss.stage}: {loss.error}" for loss in shop.losses},
         where=program.provenance.name,
-        why="; ".join(f"{loss.plan} ({loss.stage}): {loss.reason}" for loss in shop.losses),
+        why="; ".join(f"{loss.plan} ({loss.stage}): {loss.error}" for loss in shop.losses),
         fix="`neoc doctor` shows what each engine lacks",
     )
 
@@ -169,13 +178,18 @@ def _settle(
     failed: Sequence[Judged], exact: Sequence[Mapping[str, Any]], reference: Reference, rtol: float
 ) -> tuple[list[Verified], list[Judged]]:
     """Judge again by float64. An output may be as far from it as the reference itself is, never farther."""
-    want = [_narrow_like(e, o) for e, o in zip(exact, reference.outputs, strict=True)]
+    want = [
+        {name: narrow_like(e[name], o[name]) for name in o}
+        for e, o in zip(exact, reference.outputs, strict=True)
+    ]
     own = {r.name: r for r in parity.compare_all(reference.outputs, want, rtol, reference.moved)}
     passed: list[Verified] = []
     still: list[Judged] = []
     for answer, first in failed:
         reports = tuple(
-            replace(r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64")
+            replace(
+                r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64"
+            )
             if not r.ok and r.max_abs_error <= own[r.name].max_abs_error < float("inf")
             else r
             for r in parity.compare_all(answer.outputs, want, rtol, reference.moved)
@@ -187,39 +201,18 @@ def _settle(
     return passed, still
 
 
-def _narrow_like(exact: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """float64 results in the dtypes of the reference's, so that the comparison sees like with like."""
-
-    def narrow(wide: Any, like: Any) -> Any:
-        if isinstance(like, np.ndarray) and isinstance(wide, np.ndarray):
-            return wide.astype(like.dtype) if like.dtype == np.float32 else wide
-        if isinstance(like, list) and isinstance(wide, list) and len(like) == len(wide):
-            return [narrow(w, x) for w, x in zip(wide, like, strict=True)]
-        return wide
-
-    return {name: narrow(exact[name], outputs[name]) for name in outputs}
-
-
-def _parity_failure(
-    shop: Workshop, program: Program, target: Target, judged: Judged, reference: Reference, rtol: float
-) -> ParityFailure:
-    answer, reports = judged
-    bad = [r for r in reports if not r.ok]
+def _departure(
+    shop: Workshop, program: Program, target: Target, answer: _Answer, reference: Reference, rtol: float
+) -> str:
+    """Where the first failing sample goes wrong."""
     index = next(
         i
-        for i, (g, w) in enumerate(zip(answer.outputs, reference.outputs, strict=True))
-        if not all(parity.compare(n, g.get(n), w[n], rtol).ok for n in w)
+        for i, (got, want) in enumerate(zip(answer.outputs, reference.outputs, strict=True))
+        if not all(parity.compare(name, got.get(name), want[name], rtol).ok for name in want)
     )
-    where = first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol)
-    return ParityFailure(
-        f"{answer.candidate.plan.id} computes something else than the source",
-        where=where,
-        why="; ".join(f"output {r.name} is {r.why}" for r in bad) + f" (against {reference.name})",
-        fix="report it to the engine with the model that --dump writes, choose another with --engine, "
-        "or widen --tolerance if the difference is acceptable",
-    )
+    return first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol)
 
 
-def numerics_of(target: Target, engine: str) -> tuple[Numerics, str]:
-    """How far this machine can check what `engine` builds for `target`, and why not further."""
-    return target.verifiable(load_engine(engine))
+def numerics_of(target: Target, candidate: Candidate) -> tuple[Numerics, str]:
+    """How far this machine can check the candidate, and why not further."""
+    return target.verifiable(load_engine(candidate.step.engine))

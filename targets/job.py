@@ -29,10 +29,15 @@ def read_job(path: Path) -> Job:
         request = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(
-            "the job cannot be read", where=str(path), why=str(error), fix="give a CreateCompilationJob request as JSON"
+            "the job cannot be read",
+            where=str(path),
+            why=str(error),
+            fix="give a CreateCompilationJob request as JSON",
         ) from error
     if not isinstance(request, dict):
-        raise UsageError("the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request")
+        raise UsageError(
+            "the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request"
+        )
     source = _field(request, path, "InputConfig", dict)
     output = _field(request, path, "OutputConfig", dict)
     limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")

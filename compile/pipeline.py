@@ -1,0 +1,103 @@
+"""The Page: the whole product in one function, with no branch on a target's or an engine's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neoc.compile import build, choose, frontends, pack, parity, passes, plan, reference, registry, verify
+from neoc.compile.artifact import Artifact
+from neoc.compile.contracts import Numerics, Target
+from neoc.compile.dump import Dump
+from neoc.compile.errors import NeocError
+from neoc.compile.options import CompileOptions
+from neoc.compile.program import Program
+
+
+def _quiet(stage: str, detail: str) -> None:
+    pass
+
+
+def compile_model(
+    source: str | Path,
+    target: Target | str,
+    options: CompileOptions | None = None,
+    *,
+    output: str | Path | None = None,
+    progress: Callable[[str, str], None] = _quiet,
+) -> Artifact:
+    """Compile `source` for `target` into the artifact `output` (default: MODEL.TARGET.neoc in the working folder).
+
+    Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, NoCandidate; InvalidModel, InvalidInput, OutputError;
+    MissingTool. Whatever is raised, nothing half written and no process is left behind.
+    """
+    options = options or CompileOptions()
+    chip = registry.resolve_target(target)
+    program = lower(source, options, progress)
+    place = Path(output) if output is not None else Path(f"{Path(source).stem}.{chip.name}.neoc")
+    with build.workshop(options, progress) as shop:
+        seen = plan.views(program, chip, options)
+        plan.require_plans(seen, chip, program.provenance.name)
+        rtol = parity.tolerance(options.precision, options.tolerance)
+        for plans in choose.tiers(seen, options):
+            candidates = build.build_all(shop, plans, chip)
+            runnable = [c for c in candidates if verify.numerics_of(chip, c)[0] is Numerics.EXECUTED]
+            if runnable:
+                truth = reference.gather(shop, program, rtol)
+                verified = verify.verify_all(shop, program, chip, runnable, truth, last=plans.last)
+                if not verified:
+                    continue
+                chosen = choose.race(shop, verified, truth)
+            elif candidates:
+                chosen = choose.preferred(shop, candidates, chip)
+            else:
+                continue
+            return pack.pack_artifact(shop, program, chip, chosen, seen, place)
+        raise verify.nothing_left(shop, program)
+
+
+def lower(
+    source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet
+) -> Program:
+    """The source in normal form; every step is dumped where options.dump names a folder."""
+    progress("load", str(source))
+    program = frontends.load(source, options.inputs)
+    dump = Dump(options.dump)
+    dump.program("loaded", program)
+    progress("passes", program.provenance.name)
+    return passes.run(program, passes.DEFAULT, callback=dump.after_pass)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the engines of one target say of a model."""
+
+    target: str
+    views: tuple[plan.EngineView, ...]
+
+    @property
+    def served(self) -> bool:
+        """Whether some engine takes the whole model (its tools may be missing here)."""
+        return any(not view.gaps for view in self.views)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "served": self.served,
+            "engines": [view.as_dict() for view in self.views],
+        }
+
+
+def check_model(
+    source: str | Path, targets: Sequence[Target | str], options: CompileOptions | None = None
+) -> tuple[CheckReport, ...]:
+    """Every gap for every target, without building anything. Raises InvalidModel, InvalidInput, UsageError."""
+    options = options or CompileOptions()
+    program = lower(source, options)
+    chips = [registry.resolve_target(target) for target in targets]
+    return tuple(CheckReport(chip.name, plan.views(program, chip, options)) for chip in chips)
+
+
+__all__ = ["CheckReport", "NeocError", "check_model", "compile_model", "lower"]
