@@ -1,1 +1,1 @@
-"""neoc."""
+"""Measurement: real models and their inputs, load scenarios, statistics, reports."""

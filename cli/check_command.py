@@ -27,9 +27,7 @@ def check(
 
     if not target:
         raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
-    options = CompileOptions(
-        inputs=arguments.bindings(inputs or []), precision=arguments.check_precision(precision)
-    )
+    options = CompileOptions(inputs=arguments.bindings(inputs or []), precision=arguments.check_precision(precision))
     targets = [get_target(name) for name in dict.fromkeys(target)]
     reports = check_model(model, targets, options)
     if as_json:
@@ -40,9 +38,7 @@ def check(
             for view in report.views:
                 verdict = "takes it" if not view.gaps else f"{len(view.gaps)} gaps"
                 here = "usable here" if view.missing is None else view.missing
-                rows.append(
-                    (report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here)
-                )
+                rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
         console.table("", ("target", "engine", "model", "this machine"), rows)
         gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
         if gaps:

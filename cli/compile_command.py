@@ -20,9 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def compile_(
     model: Annotated[str, typer.Argument(help="The model to compile.", show_default=False)] = "",
-    target: Annotated[
-        list[str] | None, typer.Option("--target", help="Chip or Neo device name; repeatable.")
-    ] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Chip or Neo device name; repeatable.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Artifact file, or a folder.")] = None,
     inputs: Annotated[
         list[str] | None,
@@ -32,22 +30,14 @@ def compile_(
         Path | None, typer.Option(help="An .npz of realistic inputs, arrays named like the inputs.")
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
-    tolerance: Annotated[
-        float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")
-    ] = None,
-    engine: Annotated[
-        list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="KEY=VALUE for the engines; repeatable.")
-    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
+    engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the engines; repeatable.")] = None,
     job: Annotated[Path | None, typer.Option(help="A CreateCompilationJob request (JSON).")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write every intermediate program here.")] = None,
     threads: Annotated[int, typer.Option(help="Threads that one request may use.")] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one build or check may take.")] = None,
-    race_seconds: Annotated[
-        float, typer.Option(help="Budget of the race between verified candidates.")
-    ] = 10.0,
+    race_seconds: Annotated[float, typer.Option(help="Budget of the race between verified candidates.")] = 10.0,
     decision: Annotated[
         Path | None, typer.Option(help="Replay the decision of this artifact or evidence.json.")
     ] = None,
@@ -89,18 +79,13 @@ def compile_(
     return _compile_each(model, target, output, options, as_json)
 
 
-def _compile_each(
-    model: str, names: list[str], output: Path | None, options: CompileOptions, as_json: bool
-) -> int:
+def _compile_each(model: str, names: list[str], output: Path | None, options: CompileOptions, as_json: bool) -> int:
     from neoc.compile.pipeline import compile_model
     from neoc.targets import get_target
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
     stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
-    places = {
-        name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1)
-        for name in targets
-    }
+    places = {name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1) for name in targets}
     results: dict[str, Artifact | NeocError] = {}
     for name, target in targets.items():
         with console.Progress(enabled=True).live(f"compiling for {name}") as progress:

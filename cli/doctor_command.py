@@ -46,9 +46,7 @@ def doctor(
         ("engine", "state", "serves"),
         [(e["engine"], e["missing"] or "ready", ", ".join(e["serves"])) for e in facts["engines"]],
     )
-    console.table(
-        "packages", ("package", "version"), [(n, v or "not installed") for n, v in facts["packages"].items()]
-    )
+    console.table("packages", ("package", "version"), [(n, v or "not installed") for n, v in facts["packages"].items()])
     console.table("tools", ("tool", "path"), [(n, p or "not found") for n, p in facts["tools"].items()])
     return 0
 

@@ -76,8 +76,6 @@ def _show_one(facts: dict[str, Any]) -> None:
     for dtype, figure in facts["peak_flops"].items():
         rows.append((f"peak {dtype}", f"{console.count(figure['value'])}FLOP/s ({figure['source']})"))
     if facts["bandwidth"]:
-        rows.append(
-            ("bandwidth", f"{console.count(facts['bandwidth']['value'])}B/s ({facts['bandwidth']['source']})")
-        )
+        rows.append(("bandwidth", f"{console.count(facts['bandwidth']['value'])}B/s ({facts['bandwidth']['source']})"))
     rows += [("note", note) for note in facts["notes"]]
     console.table(facts["title"], ("fact", "value"), rows)

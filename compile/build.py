@@ -98,9 +98,7 @@ def worker_environment(target: Target) -> dict[str, str]:
 @contextmanager
 def workshop(options: CompileOptions, progress: Progress) -> Iterator[Workshop]:
     settings = Settings.read()
-    cache = (
-        BuildCache(settings.cache_dir / "builds", settings.cache_limit_bytes) if options.use_cache else None
-    )
+    cache = BuildCache(settings.cache_dir / "builds", settings.cache_limit_bytes) if options.use_cache else None
     with (
         tempfile.TemporaryDirectory(prefix="neoc-", ignore_cleanup_errors=True) as scratch,
         ExitStack() as stack,

@@ -189,9 +189,7 @@ class Variant:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Variant:
-        return cls(
-            data["id"], tuple(sorted(data["options"].items())), data["threads"], data["precision"]
-        )
+        return cls(data["id"], tuple(sorted(data["options"].items())), data["threads"], data["precision"])
 
 
 @dataclass(frozen=True)
@@ -453,9 +451,7 @@ class Engine(ABC):
         """Everything in the program that this engine cannot take. Needs no device and no vendor tool."""
 
     @abstractmethod
-    def variants(
-        self, program: Program, target: Target, options: EngineOptions
-    ) -> tuple[Variant, ...]:
+    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
         """The variants worth racing, the default first. Empty when options (a precision, say) rule it out."""
 
     @abstractmethod
@@ -540,9 +536,7 @@ class Target:
             "features": sorted(self.features),
             "cores": self.cores,
             "memory_bytes": self.memory_bytes,
-            "peak_flops": {
-                k: {"value": f.value, "source": f.source} for k, f in self.peak_flops.items()
-            },
+            "peak_flops": {k: {"value": f.value, "source": f.source} for k, f in self.peak_flops.items()},
             "bandwidth": None
             if self.bandwidth is None
             else {"value": self.bandwidth.value, "source": self.bandwidth.source},

@@ -43,9 +43,7 @@ def first_departure(
             return f"the first departing node could not be found: {error.why or error.what}"
         bad = next((i for i, ok in zip(indices, good, strict=True) if not ok), None)
         if bad is None:
-            return (
-                "no single node departs once its value is exposed: the fault lies in a fusion of the engine"
-            )
+            return "no single node departs once its value is exposed: the fault lies in a fusion of the engine"
         found = True
         passed = [i for i, ok in zip(indices, good, strict=True) if ok and i < bad]
         low, high = (passed[-1] + 1 if passed else low), bad + 1
@@ -96,9 +94,7 @@ def _expose(program: Program, names: set[str]) -> Program:
     return copy
 
 
-def _reference_values(
-    shop: Workshop, exposed: Program, sample: Mapping[str, np.ndarray]
-) -> Mapping[str, np.ndarray]:
+def _reference_values(shop: Workshop, exposed: Program, sample: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     path = shop.folder("probe") / "probe.onnx"
     onnx_io.write(exposed.model, path, data_name="probe.data")
     engine = oracles()[0]
@@ -122,9 +118,7 @@ def _candidate_values(
     worker = shop.worker(f"probe {step.engine}", step.engine, target)
     try:
         built = worker.build(step.engine, source, target, step.variant, folder)
-        signature = Signature(
-            exposed.signature.inputs, tuple(spec_of(v) for v in exposed.model.graph.outputs)
-        )
+        signature = Signature(exposed.signature.inputs, tuple(spec_of(v) for v in exposed.model.graph.outputs))
         session = worker.open(step.engine, built.members, signature, step.variant, step.variant.threads, None)
         return session.run(sample)
     finally:

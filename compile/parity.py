@@ -135,9 +135,7 @@ def _compare_floats(name: str, dtype: str, got: Any, want: Any, rtol: float) -> 
 def _compare_sequences(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
     if not (isinstance(want, list) and isinstance(got, list) and len(got) == len(want)):
         sizes = [len(x) if isinstance(x, list) else "no sequence" for x in (got, want)]
-        return OutputReport(
-            name, "sequence", False, float("inf"), 0.0, rtol, f"{sizes[0]} items, not {sizes[1]}"
-        )
+        return OutputReport(name, "sequence", False, float("inf"), 0.0, rtol, f"{sizes[0]} items, not {sizes[1]}")
     parts = [compare(name, a, b, rtol) for a, b in zip(got, want, strict=True)]
     if not parts:
         return OutputReport(name, "sequence", True, 0.0, 0.0, rtol)
@@ -166,7 +164,4 @@ def compare_all(
 def movement(samples: Sequence[Outputs], rtol: float) -> dict[str, bool]:
     """Which outputs differ between any two samples by more than the tolerance that parity allows."""
     first = samples[0]
-    return {
-        name: any(not compare(name, other[name], first[name], rtol).ok for other in samples[1:])
-        for name in first
-    }
+    return {name: any(not compare(name, other[name], first[name], rtol).ok for other in samples[1:]) for name in first}

@@ -58,9 +58,7 @@ def compile_model(
         raise verify.nothing_left(shop, program)
 
 
-def lower(
-    source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet
-) -> Program:
+def lower(source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:
     """The source in normal form; every step is dumped where options.dump names a folder."""
     progress("load", str(source))
     program = frontends.load(source, options.inputs)

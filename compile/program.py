@@ -144,9 +144,7 @@ class Program:
             provenance=Provenance(**facts["provenance"]),
             source=None
             if source is None
-            else Source(
-                Path(source["path"]), tuple((n, tuple(s), d) for n, s, d in source["bound"])
-            ),
+            else Source(Path(source["path"]), tuple((n, tuple(s), d) for n, s, d in source["bound"])),
             pre=tuple(ProcessStep.from_dict(d) for d in facts["pre"]),
             post=tuple(ProcessStep.from_dict(d) for d in facts["post"]),
             notes=tuple(facts["notes"]),

@@ -175,9 +175,7 @@ def _second_opinion(shop: Workshop, program: Program, first: Reference, rtol: fl
 
 def _agree(got: Sequence[Mapping[str, Any]], want: Sequence[Mapping[str, Any]], rtol: float) -> bool:
     return all(
-        parity.compare(name, g.get(name), w[name], rtol).ok
-        for g, w in zip(got, want, strict=True)
-        for name in w
+        parity.compare(name, g.get(name), w[name], rtol).ok for g, w in zip(got, want, strict=True) for name in w
     )
 
 

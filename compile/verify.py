@@ -141,9 +141,7 @@ def _answer(shop: Workshop, target: Target, candidate: Candidate, reference: Ref
     signature = candidate.plan.programs[step.program].signature
     stage = "open"
     try:
-        session = worker.open(
-            step.engine, candidate.built.members, signature, step.variant, step.variant.threads, None
-        )
+        session = worker.open(step.engine, candidate.built.members, signature, step.variant, step.variant.threads, None)
         stage = "run"
         outputs = [session.run(sample) for sample in reference.samples]
     except NeocError as error:
@@ -178,18 +176,13 @@ def _settle(
     failed: Sequence[Judged], exact: Sequence[Mapping[str, Any]], reference: Reference, rtol: float
 ) -> tuple[list[Verified], list[Judged]]:
     """Judge again by float64. An output may be as far from it as the reference itself is, never farther."""
-    want = [
-        {name: narrow_like(e[name], o[name]) for name in o}
-        for e, o in zip(exact, reference.outputs, strict=True)
-    ]
+    want = [{name: narrow_like(e[name], o[name]) for name in o} for e, o in zip(exact, reference.outputs, strict=True)]
     own = {r.name: r for r in parity.compare_all(reference.outputs, want, rtol, reference.moved)}
     passed: list[Verified] = []
     still: list[Judged] = []
     for answer, first in failed:
         reports = tuple(
-            replace(
-                r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64"
-            )
+            replace(r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64")
             if not r.ok and r.max_abs_error <= own[r.name].max_abs_error < float("inf")
             else r
             for r in parity.compare_all(answer.outputs, want, rtol, reference.moved)

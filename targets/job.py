@@ -35,9 +35,7 @@ def read_job(path: Path) -> Job:
             fix="give a CreateCompilationJob request as JSON",
         ) from error
     if not isinstance(request, dict):
-        raise UsageError(
-            "the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request"
-        )
+        raise UsageError("the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request")
     source = _field(request, path, "InputConfig", dict)
     output = _field(request, path, "OutputConfig", dict)
     limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
@@ -99,9 +97,7 @@ def _inputs(config: object, path: Path) -> tuple[str, ...]:
         return ()
     try:
         shapes = ast.literal_eval(config) if isinstance(config, str) else config
-        pairs = {
-            name: value["shape"] if isinstance(value, dict) else value for name, value in dict(shapes).items()
-        }
+        pairs = {name: value["shape"] if isinstance(value, dict) else value for name, value in dict(shapes).items()}
         return tuple(f"{name}={','.join(str(int(d)) for d in dims)}" for name, dims in pairs.items())
     except (ValueError, TypeError, KeyError, SyntaxError) as error:
         raise UsageError(
