@@ -6,7 +6,7 @@ This module imports numpy and the standard library only: a device that opens an 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -176,8 +176,8 @@ class Variant:
 
     def build_key(self) -> tuple[tuple[str, Scalar], ...]:
         """What the *build* depends on. Engines prefix options that only matter at open with 'open.'."""
-        pairs = [(k, v) for k, v in self.options if not k.startswith("open.")]
-        return tuple([*pairs, ("precision", self.precision)])
+        pairs = tuple((k, v) for k, v in self.options if not k.startswith("open."))
+        return (*pairs, ("precision", self.precision))
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -472,6 +472,13 @@ class Engine(ABC):
     def open_source(self, source: Path, signature: Signature) -> Session:
         """The untouched ONNX file, one thread, every optimisation off. Only where `oracle` is true."""
         raise NotImplementedError(f"{self.name} is no oracle")
+
+    def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
+        """The engine on the untouched source as its own documentation has it: the baseline of comparisons.
+
+        The call takes prepared feeds and gives whatever the engine gives; nothing of neoc stands in between.
+        """
+        raise NotImplementedError(f"{self.name} has no use of its own")
 
     def tools(self) -> Mapping[str, str]:
         """name -> version of what a build here would use: part of the cache key."""

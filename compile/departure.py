@@ -28,8 +28,8 @@ def first_departure(
 ) -> str:
     """A phrase for the error message: the first departing node, or why it could not be found.
 
-    Intermediate values are added as outputs, a few at a time, and both sides are run again on `sample`. Exposing a value
-    keeps an engine from fusing across it, so a fault that lies in a fusion may vanish: then that is said.
+    Intermediate values are added as outputs, a few at a time, and both sides are run again on `sample`. Exposing a
+    value keeps an engine from fusing across it, so a fault that lies in a fusion may vanish: then that is said.
     """
     nodes = [n for n in program.model.graph if any(_visible(v) for v in n.outputs)]
     low, high = 0, len(nodes)  # the culprit, if any, is in nodes[low:high]

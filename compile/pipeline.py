@@ -30,8 +30,8 @@ def compile_model(
 ) -> Artifact:
     """Compile `source` for `target` into the artifact `output` (default: MODEL.TARGET.neoc in the working folder).
 
-    Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, NoCandidate; InvalidModel, InvalidInput, OutputError;
-    MissingTool. Whatever is raised, nothing half written and no process is left behind.
+    Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, NoCandidate; InvalidModel, InvalidInput,
+    OutputError; MissingTool. Whatever is raised, nothing half written and no process is left behind.
     """
     options = options or CompileOptions()
     chip = registry.resolve_target(target)

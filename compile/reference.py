@@ -61,7 +61,8 @@ def oracles() -> list[str]:
 def gather(shop: Workshop, program: Program, rtol: float) -> Reference:
     """Run the source on the user's data and on generated data.
 
-    Raises InvalidInput where the source rejects the data (given or generated), NoCandidate where nothing runs the source.
+    Raises InvalidInput where the source rejects the data (given or generated), NoCandidate where nothing runs the
+    source.
     """
     if program.source is None:
         raise ValueError("a program without a source has no reference")

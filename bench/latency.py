@@ -1,0 +1,98 @@
+"""The single-stream scenario: one request after the other, every subject in its own process, interleaved in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neoc.bench.subjects import Subject, open_subject, signature_of
+from neoc.compile import inputs
+from neoc.compile.errors import UsageError
+from neoc.compile.measure import fingerprint, interleave, percentile, ratio
+
+PERCENTILES = (50, 90, 99)
+
+
+def single_stream(
+    subjects: Sequence[Subject],
+    data: Path | None,
+    threads: int,
+    seconds: float,
+    progress: Callable[[str, str], None],
+) -> dict[str, Any]:
+    """Latency of each subject in nanoseconds, and its ratio to the first one with a 95% interval.
+
+    The record is JSON-able: fingerprint of the machine, per subject n, median and those percentiles that the number of
+    samples supports, open seconds, resident bytes of its process. Raises UsageError where the subjects' inputs differ.
+    """
+    signature = signature_of(subjects[0])
+    for other in subjects[1:]:
+        _same_inputs(subjects[0], other)
+    samples = _samples(subjects[0], data)
+    with ExitStack() as stack:
+        entrants = {}
+        opened = []
+        for subject in subjects:
+            progress("open", subject.label)
+            one = open_subject(subject, threads)
+            stack.callback(one.close)
+            opened.append(one)
+            entrants[subject.text] = partial(one.time, samples[0])
+        progress("measure", f"{len(subjects)} subjects, {seconds:.0f} s in all")
+        measured = interleave(entrants, budget_s=seconds)
+        memory = [one.worker.memory() for one in opened]
+    base = subjects[0].text
+    rows = []
+    for one, resident in zip(opened, memory, strict=True):
+        taken = measured[one.subject.text]
+        low, mid, high = (1.0, 1.0, 1.0) if one.subject.text == base else ratio(measured, one.subject.text, base)
+        rows.append(
+            {
+                "subject": one.subject.text,
+                "n": int(taken.all_ns().size),
+                "percentiles_ns": {f"p{p}": percentile(taken.all_ns(), p) for p in PERCENTILES},
+                "min_ns": int(taken.all_ns().min()),
+                "ratio_to_first": {"low": low, "ratio": mid, "high": high},
+                "memory": resident,
+            }
+        )
+    return {
+        "scenario": "single-stream",
+        "threads": threads,
+        "machine": fingerprint(),
+        "inputs": [spec.as_dict() for spec in signature.inputs],
+        "data": None if data is None else data.name,
+        "results": rows,
+    }
+
+
+def _same_inputs(first: Subject, other: Subject) -> None:
+    a = {(spec.name, spec.dtype) for spec in signature_of(first).inputs}
+    b = {(spec.name, spec.dtype) for spec in signature_of(other).inputs}
+    if a != b:
+        raise UsageError(
+            "the subjects take different inputs",
+            where=f"{first.label}, {other.label}",
+            why=f"{sorted(a)} and {sorted(b)}",
+            fix="compare subjects made from one model",
+        )
+
+
+def _samples(subject: Subject, data: Path | None) -> list[dict[str, np.ndarray]]:
+    """The user's data, else generated ones from the model or from the program that the artifact carries."""
+    if data is not None:
+        return inputs.load_data(data, signature_of(subject))
+    from neoc.compile.frontends import load
+
+    if subject.engine is not None:
+        program = load(subject.path, {})
+    else:
+        from neoc.compile.artifact import Artifact
+
+        program = Artifact.open(subject.path).program()
+    return inputs.generate(program, 0)

@@ -1,0 +1,102 @@
+"""What can be measured or compared: an artifact, or ENGINE:MODEL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neoc.compile import registry
+from neoc.compile.artifact import is_artifact
+from neoc.compile.contracts import Session, Signature
+from neoc.compile.errors import UsageError
+from neoc.compile.settings import Settings
+from neoc.compile.worker import Worker
+
+Sample = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`engine` None: an artifact at `path`; else that engine on the untouched source at `path`."""
+
+    text: str
+    path: Path
+    engine: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.path.name if self.engine is None else f"{self.engine}:{self.path.name}"
+
+
+def parse(text: str) -> Subject:
+    """Only a registered engine's name counts as a prefix. Raises UsageError."""
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in registry.engine_names():
+        return _existing(Subject(text, Path(rest), prefix))
+    subject = _existing(Subject(text, Path(text)))
+    if not is_artifact(subject.path):
+        raise UsageError(
+            f"{text} is no artifact",
+            fix=f"compile it first, or measure an engine on it: onnxruntime:{text}",
+        )
+    return subject
+
+
+def _existing(subject: Subject) -> Subject:
+    if not subject.path.is_file():
+        raise UsageError(
+            f"there is no file {subject.path}", where=subject.text, fix="name a .neoc file or ENGINE:MODEL"
+        )
+    return subject
+
+
+@dataclass
+class Opened:
+    """A subject open in a process of its own."""
+
+    subject: Subject
+    worker: Worker
+    session: Session
+    facts: dict[str, Any]
+
+    def time(self, handle: Sample, iterations: int) -> np.ndarray:
+        return self.worker.time(handle, iterations)
+
+    def close(self) -> None:
+        self.worker.close()
+
+
+def signature_of(subject: Subject) -> Signature:
+    """Inputs and outputs without opening anything."""
+    if subject.engine is None:
+        from neoc.compile.artifact import Artifact
+
+        return Artifact.open(subject.path).signature
+    from neoc.compile.frontends import load
+
+    return load(subject.path, {}).signature
+
+
+def open_subject(subject: Subject, threads: int) -> Opened:
+    """Open it in a worker. Raises WrongDevice, MissingTool, WorkerFailure."""
+    settings = Settings.read()
+    engine = None if subject.engine is None else registry.load_engine(subject.engine)
+    worker = Worker(
+        subject.label,
+        interpreter=None if engine is None else engine.interpreter,
+        memory_bytes=settings.worker_memory_bytes,
+        timeout_s=settings.worker_timeout_s,
+    )
+    try:
+        if engine is None:
+            session = worker.open_artifact(subject.path, threads)
+        else:
+            session = worker.open_plain(engine.name, subject.path, signature_of(subject), threads)
+    except BaseException:
+        worker.close()
+        raise
+    return Opened(subject, worker, session, {"subject": subject.text})

@@ -1,0 +1,100 @@
+"""neoc inspect MODEL|ARTIFACT"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neoc.cli import arguments, console
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def inspect(
+    subject: Annotated[str, typer.Argument(help="A model, or a .neoc file.", show_default=False)],
+    inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
+    """Signature, operators, FLOPs, bytes; of an artifact also target, placement and verification."""
+    from neoc.compile.artifact import is_artifact
+
+    if is_artifact(Path(subject)):
+        return _artifact(Path(subject), as_json)
+    return _model(subject, inputs or [], as_json)
+
+
+def _model(source: str, inputs: list[str], as_json: bool) -> int:
+    from neoc.compile.analysis import cost
+    from neoc.compile.options import CompileOptions
+    from neoc.compile.pipeline import lower
+
+    program = lower(source, CompileOptions(inputs=arguments.bindings(inputs)))
+    reckoned = cost(program)
+    facts = {
+        "provenance": program.provenance.as_dict(),
+        "opset": program.opset,
+        "signature": program.signature.as_dict(),
+        "notes": list(program.notes),
+        **reckoned.as_dict(),
+    }
+    if as_json:
+        console.print_json(facts)
+        return 0
+    origin = program.provenance
+    rows = [
+        ("source", f"{origin.name} ({origin.framework} {origin.version}), sha256 {origin.sha256[:12]}"),
+        ("opset", f"{program.opset} in normal form"),
+        *(("input", str(spec)) for spec in program.signature.inputs),
+        *(("output", str(spec)) for spec in program.signature.outputs),
+        ("weights", f"{console.count(reckoned.parameters)} values, {console.size(reckoned.weight_bytes)}"),
+        ("FLOPs", _flops(reckoned)),
+        *(("note", note) for note in program.notes),
+    ]
+    console.table(origin.name, ("fact", "value"), rows)
+    console.table("operators", ("operator", "nodes"), list(reckoned.operators.items()))
+    return 0
+
+
+def _flops(reckoned: Any) -> str:
+    text = f"{console.count(reckoned.flops)} in convolutions, matrix products and recurrences"
+    if reckoned.uncounted:
+        text += f"; {len(reckoned.uncounted)} nodes not counted: bind the open dimensions with --input"
+    return text
+
+
+def _artifact(path: Path, as_json: bool) -> int:
+    from neoc.cli import summary
+    from neoc.compile.artifact import Artifact
+
+    artifact = Artifact.open(path)
+    manifest, evidence = artifact.manifest, artifact.evidence
+    if as_json:
+        console.print_json({"manifest": manifest, "evidence": evidence})
+        return 0
+    variant = manifest["variants"][0]
+    rows = [
+        ("target", f"{manifest['target']['name']} ({manifest['target']['title']})"),
+        ("level", summary.level_words(artifact)),
+        *(("input", str(spec)) for spec in artifact.signature.inputs),
+        *(("output", str(spec)) for spec in artifact.signature.outputs),
+        ("variant", f"{variant['id']}, {variant['threads']} threads, {variant['precision']}"),
+        *(("placement", f"{engine}: {count} nodes") for engine, count in summary.placement(artifact).items()),
+        ("chosen by", manifest["chosen_by"]),
+        ("tools", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items())),
+        ("needs", ", ".join(_need(r) for r in variant["requirements"])),
+        ("source", f"{manifest['provenance']['name']}, sha256 {manifest['provenance']['sha256'][:12]}"),
+        ("digest", manifest["content_digest"]),
+        ("size", console.size(path.stat().st_size)),
+        *(("note", note) for note in manifest["notes"]),
+    ]
+    console.table(path.name, ("fact", "value"), rows)
+    summary.show_verification(artifact)
+    summary.show_race(artifact)
+    return 0
+
+
+def _need(requirement: dict[str, str]) -> str:
+    return " ".join(part for part in (requirement["kind"], requirement["name"], requirement["version"]) if part)

@@ -1,0 +1,111 @@
+"""How a compilation is told: one row a target, then what was proven, raced and lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from neoc.cli import console
+from neoc.compile.errors import NeocError
+
+if TYPE_CHECKING:
+    from neoc.compile.artifact import Artifact
+
+COLUMNS = ("target", "level", "selected", "p50", "against the next engine", "artifact", "size")
+
+
+def row(name: str, result: Artifact | NeocError) -> tuple[str, ...]:
+    """The result table's row for one target."""
+    if isinstance(result, NeocError):
+        return (name, "failed", type(result).__name__, "-", "-", "-", "-")
+    variant = result.manifest["variants"][0]
+    reported = result.evidence.get("reported") or {}
+    p50 = reported.get("winner", {}).get("median_ns")
+    return (
+        name,
+        result.level,
+        variant["id"],
+        console.seconds(p50) if p50 else "-",
+        _against(reported),
+        str(result.path),
+        console.size(result.path.stat().st_size),
+    )
+
+
+def _against(reported: dict[str, Any]) -> str:
+    rivals = reported.get("rivals", [])
+    if not rivals:
+        return "-"
+    nearest = min(rivals, key=lambda r: r["ratio"])
+    return f"{nearest['ratio']:.2f}x of {nearest['id']} [{nearest['low']:.2f}, {nearest['high']:.2f}]"
+
+
+def details(artifact: Artifact) -> Iterator[str]:
+    """The lines below the table: the proof, then whatever the user should not miss."""
+    manifest = artifact.manifest
+    proof = manifest["verification"]
+    if proof["numerics"] == "executed":
+        worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)
+        who = "independent of the engine" if proof["independent"] else "not independent of the engine"
+        yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
+        vacuous = [o["name"] for o in proof["outputs"] if o["vacuous"]]
+        if vacuous:
+            yield f"vacuous: {', '.join(vacuous)} did not change with the inputs, so nothing was proven there"
+    else:
+        yield f"proof: none yet, level {artifact.level}: {proof['why']}"
+    if manifest["variants"][0]["steps"][0]["placement"]["fallback"]:
+        yield "slow: the reference evaluator runs this model; no compiled engine could"
+    for loss in artifact.evidence.get("losses", []):
+        yield f"lost: {loss['candidate']} ({loss['stage']}): {loss['reason']}"
+    for note in manifest["notes"]:
+        yield f"note: {note}"
+
+
+def level_words(artifact: Artifact) -> str:
+    proof = artifact.manifest["verification"]
+    return artifact.level if not proof["why"] else f"{artifact.level} ({proof['why']})"
+
+
+def placement(artifact: Artifact) -> dict[str, int]:
+    nodes: dict[str, int] = {}
+    for step in artifact.manifest["variants"][0]["steps"]:
+        for engine, number in step["placement"]["nodes"].items():
+            nodes[engine] = nodes.get(engine, 0) + number
+    return nodes
+
+
+def show_verification(artifact: Artifact) -> None:
+    proof = artifact.manifest["verification"]
+    if not proof["outputs"]:
+        return
+    rows = [
+        (
+            o["name"],
+            o["dtype"],
+            "vacuous" if o["vacuous"] else "ok" if o["ok"] else "FAILED",
+            f"{o['relative']:.1e}" if isinstance(o["relative"], float) else o["relative"],
+            o["why"],
+        )
+        for o in proof["outputs"]
+    ]
+    console.table(
+        f"against {proof['reference']}, {proof['samples']} samples",
+        ("output", "dtype", "verdict", "relative error", "remark"),
+        rows,
+    )
+
+
+def show_race(artifact: Artifact) -> None:
+    race = artifact.evidence.get("race")
+    if not race:
+        return
+    rows = [
+        (
+            entrant["name"],
+            console.seconds(entrant["median_ns"]) if entrant["median_ns"] else "-",
+            f"{entrant['ratio']:.3f}" if entrant["ratio"] else "-",
+            entrant["verdict"],
+        )
+        for entrant in race["entrants"]
+    ]
+    console.table("race", ("candidate", "median", "ratio to the winner", "verdict"), rows)
