@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neoc.compile import registry
 from neoc.compile.cache import BuildCache
@@ -18,6 +19,9 @@ from neoc.compile.options import CompileOptions
 from neoc.compile.program import Program
 from neoc.compile.settings import Settings
 from neoc.compile.worker import Worker
+
+if TYPE_CHECKING:
+    from neoc.compile.reference import Reference
 
 Progress = Callable[[str, str], None]
 """(stage, detail): told of every step that may take more than a second"""
@@ -60,6 +64,8 @@ class Workshop:
     cache: BuildCache | None
     stack: ExitStack
     losses: list[Loss] = field(default_factory=list)
+    reference: Reference | None = None
+    """gathered once, when the first candidate can be run"""
     _folders: int = 0
 
     @property

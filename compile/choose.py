@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,37 +13,34 @@ from typing import Any
 import numpy as np
 
 from neoc.compile.build import Candidate, Workshop
-from neoc.compile.contracts import Numerics, Plan, Target
+from neoc.compile.contracts import Plan
 from neoc.compile.errors import UsageError
-from neoc.compile.measure import interleave, ratio
+from neoc.compile.measure import Timed, interleave, ratio
 from neoc.compile.options import CompileOptions
-from neoc.compile.parity import OutputReport
 from neoc.compile.plan import EngineView
 from neoc.compile.race import race as run_race
-from neoc.compile.reference import Reference
-from neoc.compile.verify import Verified, numerics_of
+from neoc.compile.reference import Sample
+from neoc.compile.verify import Verified
 
 REPORT_SECONDS = 2.0
 """the figures reported are measured anew after the race, for this long"""
-RIVALS = 3
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The decision and what it rests on."""
 
-    candidate: Candidate
+    verified: Verified
     by: str
     """'race' or 'preference'"""
-    numerics: Numerics
-    why_not_further: str
-    reports: tuple[OutputReport, ...] = ()
-    judged_by: str = ""
-    reference: Reference | None = None
     corroborated_by: tuple[str, ...] = ()
     """other engines whose candidates passed the same check"""
     race: dict[str, Any] | None = None
     reported: dict[str, Any] | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.verified.candidate
 
 
 def tiers(seen: Sequence[EngineView], options: CompileOptions) -> Iterator[list[Plan]]:
@@ -90,36 +87,29 @@ def read_decision(path: Path) -> dict[str, str]:
         ) from error
 
 
-def preferred(shop: Workshop, candidates: Sequence[Candidate], target: Target) -> Chosen:
-    """The first that was built: candidates come in the target's order of preference."""
-    first = candidates[0]
-    numerics, why = numerics_of(target, first)
-    return Chosen(first, _chosen_by(shop, "preference"), numerics, why)
-
-
-def race(shop: Workshop, verified: Sequence[Verified], reference: Reference) -> Chosen:
-    """The fastest of the verified, by an interleaved race; alone, a candidate is only measured."""
-    sample = reference.samples[0]
-    timers = {v.id: partial(v.worker.time, sample) for v in verified}
-    shop.progress("race", f"{len(verified)} candidates, at most {shop.options.race_seconds:.0f} s")
-    result = None
-    winner = verified[0]
-    if len(verified) > 1:
-        result = run_race(timers, budget_s=shop.options.race_seconds, prefer=[v.id for v in verified])
+def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
+    """The fastest, by an interleaved race; where the chip is not here, the first in the target's preference."""
+    timers = {v.id: partial(v.worker.time, _sample(v)) for v in verified if v.worker is not None}
+    if not timers:
+        return Chosen(verified[0], _chosen_by(shop, "preference"))
+    winner, result = verified[0], None
+    if len(timers) > 1:
+        shop.progress("race", f"{len(timers)} candidates, at most {shop.options.race_seconds:.0f} s")
+        result = run_race(timers, budget_s=shop.options.race_seconds, prefer=list(timers))
         winner = next(v for v in verified if v.id == result.winner)
     engines = {v.candidate.step.engine for v in verified}
     return Chosen(
-        candidate=winner.candidate,
-        by=_chosen_by(shop, "race" if result is not None else "preference"),
-        numerics=Numerics.EXECUTED,
-        why_not_further="",
-        reports=winner.reports,
-        judged_by=winner.judged_by,
-        reference=reference,
+        winner,
+        _chosen_by(shop, "preference" if result is None else "race"),
         corroborated_by=tuple(sorted(engines - {winner.candidate.step.engine})),
         race=None if result is None else result.as_dict(),
-        reported=_report(shop, winner, verified, sample),
+        reported=_report(shop, winner, verified, timers),
     )
+
+
+def _sample(verified: Verified) -> Sample:
+    assert verified.reference is not None
+    return verified.reference.samples[0]
 
 
 def _chosen_by(shop: Workshop, found: str) -> str:
@@ -129,20 +119,20 @@ def _chosen_by(shop: Workshop, found: str) -> str:
 
 
 def _report(
-    shop: Workshop, winner: Verified, verified: Sequence[Verified], sample: dict[str, np.ndarray] | Any
+    shop: Workshop, winner: Verified, verified: Sequence[Verified], timers: Mapping[str, Timed]
 ) -> dict[str, Any]:
-    """Fresh figures of the winner and of every other engine's first variant."""
-    rivals: dict[str, Verified] = {}
+    """Fresh figures of the winner and of every other engine's first variant: not the figures raced on."""
+    rivals: dict[str, str] = {}
     for v in verified:
         if v.candidate.step.engine != winner.candidate.step.engine:
-            rivals.setdefault(v.candidate.step.engine, v)
-    shown = [winner, *list(rivals.values())[:RIVALS]]
+            rivals.setdefault(v.candidate.step.engine, v.id)
+    shown = [winner.id, *rivals.values()]
     shop.progress("measure", winner.id)
-    measured = interleave({v.id: partial(v.worker.time, sample) for v in shown}, budget_s=REPORT_SECONDS)
+    measured = interleave({name: timers[name] for name in shown}, budget_s=REPORT_SECONDS)
     rows = []
     for rival in shown[1:]:
-        low, middle, high = ratio(measured, winner.id, rival.id)
-        rows.append({"id": rival.id, "ratio": middle, "low": low, "high": high})
+        low, middle, high = ratio(measured, winner.id, rival)
+        rows.append({"id": rival, "ratio": middle, "low": low, "high": high})
     times = measured[winner.id].all_ns()
     return {
         "winner": {"id": winner.id, "median_ns": float(np.median(times)), "n": int(times.size)},

@@ -84,19 +84,19 @@ def _variant(candidate: Candidate, target: Target, chosen: Chosen) -> dict[str, 
             }
         ],
         "requirements": [requirements[key].as_dict() for key in sorted(requirements)],
-        "level": level_of(chosen.numerics, built.toolchain).value,
-        "numerics": chosen.numerics.value,
+        "level": level_of(chosen.verified.numerics, built.toolchain).value,
+        "numerics": chosen.verified.numerics.value,
         "toolchain": built.toolchain.value,
     }
 
 
 def _verification(chosen: Chosen) -> dict[str, Any]:
-    reference = chosen.reference
+    reference = chosen.verified.reference
     engine = chosen.candidate.step.engine
     if reference is None:
         return {
-            "numerics": chosen.numerics.value,
-            "why": chosen.why_not_further,
+            "numerics": chosen.verified.numerics.value,
+            "why": chosen.verified.why_not_further,
             "reference": "",
             "independent": False,
             "corroborated_by": [],
@@ -107,15 +107,15 @@ def _verification(chosen: Chosen) -> dict[str, Any]:
             "notes": [],
         }
     return {
-        "numerics": chosen.numerics.value,
+        "numerics": chosen.verified.numerics.value,
         "why": "",
         "reference": reference.name,
         "independent": reference.independent_of(engine) or bool(chosen.corroborated_by),
         "corroborated_by": sorted({*chosen.corroborated_by, *(n for n in reference.agreed if n != engine)}),
-        "judged_by": chosen.judged_by,
+        "judged_by": chosen.verified.judged_by,
         "samples": len(reference.samples),
         "given_samples": reference.given,
-        "outputs": [report.as_dict() for report in chosen.reports],
+        "outputs": [report.as_dict() for report in chosen.verified.reports],
         "notes": list(reference.notes),
     }
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neoc.compile import build, choose, frontends, pack, parity, passes, plan, reference, registry, verify
+from neoc.compile import build, choose, frontends, pack, passes, plan, registry, verify
 from neoc.compile.artifact import Artifact
-from neoc.compile.contracts import Numerics, Target
+from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
-from neoc.compile.errors import NeocError
 from neoc.compile.options import CompileOptions
 from neoc.compile.program import Program
 
@@ -40,21 +39,11 @@ def compile_model(
     with build.workshop(options, progress) as shop:
         seen = plan.views(program, chip, options)
         plan.require_plans(seen, chip, program.provenance.name)
-        rtol = parity.tolerance(options.precision, options.tolerance)
         for plans in choose.tiers(seen, options):
             candidates = build.build_all(shop, plans, chip)
-            runnable = [c for c in candidates if verify.numerics_of(chip, c)[0] is Numerics.EXECUTED]
-            if runnable:
-                truth = reference.gather(shop, program, rtol)
-                verified = verify.verify_all(shop, program, chip, runnable, truth, last=plans.last)
-                if not verified:
-                    continue
-                chosen = choose.race(shop, verified, truth)
-            elif candidates:
-                chosen = choose.preferred(shop, candidates, chip)
-            else:
-                continue
-            return pack.pack_artifact(shop, program, chip, chosen, seen, place)
+            verified = verify.verify_all(shop, program, chip, candidates)
+            if verified:
+                return pack.pack_artifact(shop, program, chip, choose.choose(shop, verified), seen, place)
         raise verify.nothing_left(shop, program)
 
 
@@ -96,6 +85,3 @@ def check_model(
     program = lower(source, options)
     chips = [registry.resolve_target(target) for target in targets]
     return tuple(CheckReport(chip.name, plan.views(program, chip, options)) for chip in chips)
-
-
-__all__ = ["CheckReport", "NeocError", "check_model", "compile_model", "lower"]

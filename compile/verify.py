@@ -8,26 +8,29 @@ from typing import Any
 
 from neoc.compile import parity
 from neoc.compile.build import Candidate, Workshop
-from neoc.compile.contracts import Numerics, Session, Target
+from neoc.compile.contracts import Numerics, Target
 from neoc.compile.departure import first_departure
 from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, VacuousCheck
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
-from neoc.compile.reference import Reference, in_float64, narrow_like
+from neoc.compile.reference import Reference, gather, in_float64, narrow_like
 from neoc.compile.registry import load_engine
 from neoc.compile.worker import Worker
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A candidate that passed, open in its worker and ready to be raced."""
+    """A candidate that passed every check that this machine can make."""
 
     candidate: Candidate
-    worker: Worker
-    session: Session
-    reports: tuple[OutputReport, ...]
-    judged_by: str
+    numerics: Numerics
+    why_not_further: str = ""
+    worker: Worker | None = None
+    """where it is open and ready to be raced; None where the chip is not here"""
+    reports: tuple[OutputReport, ...] = ()
+    judged_by: str = ""
     """the reference's name, or 'float64' where that settled a dispute"""
+    reference: Reference | None = None
 
     @property
     def id(self) -> str:
@@ -38,20 +41,25 @@ class Verified:
 class _Answer:
     candidate: Candidate
     worker: Worker
-    session: Session
     outputs: list[Mapping[str, Any]]
 
 
-def verify_all(
-    shop: Workshop, program: Program, candidates: Sequence[Candidate], reference: Reference, target: Target
-) -> list[Verified]:
-    """The candidates whose outputs match, in their order. Losses are noted in the shop, with the first departing node.
+def verify_all(shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate]) -> list[Verified]:
+    """The candidates that hold, in their order. Losses are noted in the shop, with the first departing node.
 
-    Raises VacuousCheck where no output moves with the inputs.
+    Where the chip is here each candidate is run against the reference; elsewhere a build that succeeded is all that can
+    be had, and says so. Raises VacuousCheck where no output moves with the inputs, and what reference.gather raises.
     """
+    reach = {c.plan.id: target.verifiable(load_engine(c.step.engine)) for c in candidates}
+    runnable = [c for c in candidates if reach[c.plan.id][0] is Numerics.EXECUTED]
+    if not runnable:
+        return [Verified(c, *reach[c.plan.id]) for c in candidates]
     rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
+    if shop.reference is None:
+        shop.reference = gather(shop, program, rtol)
+    reference = shop.reference
     refuse_vacuous(shop, program, reference)
-    answers = [a for a in (_answer(shop, target, c, reference) for c in candidates) if a is not None]
+    answers = [a for a in (_answer(shop, target, c, reference) for c in runnable) if a is not None]
     passed, failed = _judge(answers, reference.outputs, reference, rtol, reference.name)
     if failed and not reference.exact:
         exact = in_float64(shop, program, reference.samples)
@@ -148,7 +156,7 @@ def _answer(shop: Workshop, target: Target, candidate: Candidate, reference: Ref
         worker.close()
         shop.lose(candidate.plan, stage, error)
         return None
-    return _Answer(candidate, worker, session, outputs)
+    return _Answer(candidate, worker, outputs)
 
 
 Judged = tuple[_Answer, tuple[OutputReport, ...]]
@@ -166,10 +174,14 @@ def _judge(
     for answer in answers:
         reports = parity.compare_all(answer.outputs, want, rtol, reference.moved)
         if all(r.ok for r in reports):
-            passed.append(Verified(answer.candidate, answer.worker, answer.session, reports, judge))
+            passed.append(_passed(answer, reports, judge, reference))
         else:
             failed.append((answer, reports))
     return passed, failed
+
+
+def _passed(answer: _Answer, reports: tuple[OutputReport, ...], judge: str, reference: Reference) -> Verified:
+    return Verified(answer.candidate, Numerics.EXECUTED, "", answer.worker, reports, judge, reference)
 
 
 def _settle(
@@ -188,7 +200,7 @@ def _settle(
             for r in parity.compare_all(answer.outputs, want, rtol, reference.moved)
         )
         if all(r.ok for r in reports):
-            passed.append(Verified(answer.candidate, answer.worker, answer.session, reports, "float64"))
+            passed.append(_passed(answer, reports, "float64", reference))
         else:
             still.append((answer, first))
     return passed, still
@@ -204,8 +216,3 @@ def _departure(
         if not all(parity.compare(name, got.get(name), want[name], rtol).ok for name in want)
     )
     return first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol)
-
-
-def numerics_of(target: Target, candidate: Candidate) -> tuple[Numerics, str]:
-    """How far this machine can check the candidate, and why not further."""
-    return target.verifiable(load_engine(candidate.step.engine))
