@@ -10,13 +10,14 @@ import numpy as np
 import onnx_ir as ir
 
 from neoc.compile.contracts import Signature, TensorSpec
+from neoc.compile.program import clone_model
 
 _DTYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 
 
 def widen_model(model: ir.Model) -> ir.Model:
     """A copy of `model` in which every FLOAT is DOUBLE. Tensors are widened here, once."""
-    wide = model.clone()
+    wide = clone_model(model)
     for graph in wide.graphs():
         for value in [*graph.inputs, *graph.outputs, *graph.initializers.values()]:
             _widen_value(value)
@@ -45,7 +46,7 @@ def _widen_value(value: ir.Value) -> None:
     if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
         value.const_value = _widen_tensor(value.const_value)
     if isinstance(value.type, ir.TensorType) and value.dtype == ir.DataType.FLOAT:
-        value.dtype = ir.DataType.DOUBLE
+        value.type = ir.TensorType(ir.DataType.DOUBLE)
 
 
 def _widen_tensor(tensor: ir.TensorProtocol) -> ir.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +99,7 @@ class Program:
 
     def clone(self) -> Program:
         """A program whose model can be changed in place; tensors are shared, not copied."""
-        return replace(self, model=self.model.clone())
+        return replace(self, model=clone_model(self.model))
 
     def with_note(self, note: str) -> Program:
         return self if note in self.notes else replace(self, notes=(*self.notes, note))
@@ -149,6 +150,16 @@ class Program:
             post=tuple(ProcessStep.from_dict(d) for d in facts["post"]),
             notes=tuple(facts["notes"]),
         )
+
+
+def clone_model(model: ir.Model) -> ir.Model:
+    """A copy that can be changed in place. `Model.clone` alone shares the mutable types of values."""
+    copy = model.clone()
+    for graph in copy.graphs():
+        values = [*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs)]
+        for value in values:
+            value.type = deepcopy(value.type)
+    return copy
 
 
 def spec_of(value: ir.Value) -> TensorSpec:
