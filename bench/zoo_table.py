@@ -1,0 +1,111 @@
+"""`make bench`: every model of the zoo, compiled for this machine, against the engines as their own docs have them.
+
+Per model one interleaved run of three processes on the model's own realistic input: the artifact, onnxruntime's
+defaults and OpenVINO's f32 latency hint on the untouched file. Prints the table that the README shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neoc.bench import zoo
+from neoc.bench.latency import single_stream
+from neoc.bench.subjects import Subject
+from neoc.compile.files import write_atomically
+from neoc.compile.options import CompileOptions
+from neoc.compile.pipeline import compile_model
+from neoc.compile.registry import load_engine, load_target
+
+PEERS = ("onnxruntime", "openvino")
+
+
+def measure(name: str, folder: Path, threads: int, seconds: float, race_seconds: float) -> dict[str, Any]:
+    """Compile one zoo model and measure it against the peers: {'model', 'level', 'selected', 'record', ...}."""
+    (entry,) = zoo.fetch([name], folder)
+    options = CompileOptions(data=entry.data, threads=threads, race_seconds=race_seconds)
+    artifact = compile_model(entry.path, load_target("host"), options, output=folder / f"{name}.neoc")
+    peers = [peer for peer in PEERS if load_engine(peer).missing() is None]
+    subjects = [Subject(name, artifact.path), *(Subject(peer, entry.path, peer) for peer in peers)]
+    record = single_stream(subjects, entry.data, threads, seconds, lambda stage, detail: None)
+    return {
+        "model": name,
+        "level": artifact.level,
+        "selected": artifact.manifest["variants"][0]["id"],
+        "relative_error": max((o["relative"] for o in artifact.manifest["verification"]["outputs"]), default=0.0),
+        "record": record,
+    }
+
+
+def row(result: dict[str, Any]) -> list[str]:
+    """One line of the table: medians in milliseconds, the best peer's time over the artifact's."""
+    first, *peers = result["record"]["results"]
+    own = first["percentiles_ns"]["p50"]
+    best = min(peers, key=lambda peer: peer["ratio_to_first"]["ratio"])
+    ratio = best["ratio_to_first"]
+    return [
+        result["model"],
+        result["selected"],
+        f"{own / 1e6:.3g}",
+        *(f"{peer['percentiles_ns']['p50'] / 1e6:.3g}" for peer in peers),
+        f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        f"{result['relative_error']:.0e}",
+        result["level"],
+    ]
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """The results as a Markdown table, with the geometric mean of the ratios below."""
+    peers = [r["subject"] for r in results[0]["record"]["results"][1:]]
+    head = [
+        "model",
+        "selected",
+        "neoc p50 ms",
+        *(f"{peer} p50 ms" for peer in peers),
+        "best peer / neoc",
+        "error",
+        "level",
+    ]
+    lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *map(row, results)]]
+    ratios = [min(p["ratio_to_first"]["ratio"] for p in r["record"]["results"][1:]) for r in results]
+    machine = results[0]["record"]["machine"]
+    lines.append("")
+    lines.append(
+        f"Geometric mean of best peer / neoc: {np.exp(np.mean(np.log(ratios))):.3f}. "
+        f"{machine['cpu']}, {results[0]['record']['threads']} thread, one process a subject, interleaved."
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="zoo models; all of them where none is named")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=15.0, help="measuring time a model")
+    parser.add_argument("--race-seconds", type=float, default=10.0)
+    parser.add_argument("-o", "--output", type=Path, help="write the records here (JSON)")
+    asked = parser.parse_args(arguments)
+    names = asked.names or [name for name in zoo.sources() if _is_onnx(name)]
+    results = []
+    with tempfile.TemporaryDirectory(prefix="neoc-bench-") as scratch:
+        for name in names:
+            results.append(measure(name, Path(scratch), asked.threads, asked.seconds, asked.race_seconds))
+            print("  ".join(row(results[-1])), flush=True)
+    print()
+    print(table(results))
+    if asked.output is not None:
+        write_atomically(asked.output, json.dumps(results, indent=1).encode())
+
+
+def _is_onnx(name: str) -> bool:
+    return zoo.sources()[name].files[0].path.endswith(".onnx")
+
+
+if __name__ == "__main__":
+    main()
