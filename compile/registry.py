@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -46,7 +47,12 @@ def target_names() -> tuple[str, ...]:
 
 @cache
 def load_engine(name: str) -> Engine:
-    """Raises UsageError for a name that nothing registers."""
+    """A registered engine, or 'module:attribute' for one that nothing registers (one being written, a test's).
+
+    Raises UsageError for a name that nothing registers.
+    """
+    if ":" in name:
+        return _by_reference(name)
     if name not in _entries(ENGINES):
         raise _unknown("engine", name, engine_names())
     engine: Engine = _load(ENGINES, name)
@@ -60,6 +66,18 @@ def load_target(name: str) -> Target:
         raise _unknown("target", name, target_names())
     target: Target = _load(TARGETS, name)
     return target
+
+
+def _by_reference(name: str) -> Engine:
+    module, _, attribute = name.partition(":")
+    try:
+        value = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"engine {name!r} cannot be loaded", why=str(error), fix="write module:attribute, importable from here"
+        ) from error
+    engine: Engine = value() if callable(value) else value
+    return engine
 
 
 def resolve_target(target: Target | str) -> Target:
