@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from neoc.bench.subjects import Subject, open_subject, signature_of
 from neoc.compile import inputs
 from neoc.compile.errors import UsageError
-from neoc.compile.measure import fingerprint, interleave, percentile, ratio
+from neoc.compile.measure import fingerprint, interleave, noise_note, ratio
 
 PERCENTILES = (50, 90, 99)
 
@@ -42,22 +41,27 @@ def single_stream(
             one = open_subject(subject, threads)
             stack.callback(one.close)
             opened.append(one)
-            entrants[subject.text] = partial(one.time, samples[0])
+            entrants[subject.text] = one.worker.timed(samples[0])
         progress("measure", f"{len(subjects)} subjects, {seconds:.0f} s in all")
         measured = interleave(entrants, budget_s=seconds)
         memory = [one.worker.memory() for one in opened]
-    base = subjects[0].text
+    base = measured[subjects[0].text]
     rows = []
     for one, resident in zip(opened, memory, strict=True):
         taken = measured[one.subject.text]
-        low, mid, high = (1.0, 1.0, 1.0) if one.subject.text == base else ratio(measured, one.subject.text, base)
+        if taken.lost:
+            raise UsageError(f"{one.subject.text} was lost while it was measured", why=taken.lost, fix="run it alone")
+        tails = {f"p{q:.0f}": taken.percentile(q / 100) for q in PERCENTILES[1:]}
         rows.append(
             {
                 "subject": one.subject.text,
-                "n": int(taken.all_ns().size),
-                "percentiles_ns": {f"p{p}": percentile(taken.all_ns(), p) for p in PERCENTILES},
-                "min_ns": int(taken.all_ns().min()),
-                "ratio_to_first": {"low": low, "ratio": mid, "high": high},
+                "n": taken.iterations,
+                "percentiles_ns": {
+                    "p50": taken.median_ns,
+                    **{k: None if t is None else t.ns for k, t in tails.items()},
+                },
+                "spread": round(taken.spread, 4),
+                "ratio_to_first": None if taken is base else ratio(taken, base).as_dict(),
                 "memory": resident,
             }
         )
@@ -67,6 +71,7 @@ def single_stream(
         "machine": fingerprint(),
         "inputs": [spec.as_dict() for spec in signature.inputs],
         "data": None if data is None else data.name,
+        "noise": noise_note(measured),
         "results": rows,
     }
 

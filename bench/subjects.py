@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from neoc.compile import registry
 from neoc.compile.artifact import is_artifact
@@ -15,8 +11,6 @@ from neoc.compile.contracts import Session, Signature
 from neoc.compile.errors import UsageError
 from neoc.compile.settings import Settings
 from neoc.compile.worker import Worker
-
-Sample = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -61,10 +55,6 @@ class Opened:
     subject: Subject
     worker: Worker
     session: Session
-    facts: dict[str, Any]
-
-    def time(self, handle: Sample, iterations: int) -> np.ndarray:
-        return self.worker.time(handle, iterations)
 
     def close(self) -> None:
         self.worker.close()
@@ -99,4 +89,4 @@ def open_subject(subject: Subject, threads: int) -> Opened:
     except BaseException:
         worker.close()
         raise
-    return Opened(subject, worker, session, {"subject": subject.text})
+    return Opened(subject, worker, session)

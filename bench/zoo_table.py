@@ -54,7 +54,7 @@ def row(result: dict[str, Any]) -> list[str]:
         result["selected"],
         f"{own / 1e6:.3g}",
         *(f"{peer['percentiles_ns']['p50'] / 1e6:.3g}" for peer in peers),
-        f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        f"{ratio['ratio']:.3f} [{ratio['low']}, {ratio['high']}]",
         f"{result['relative_error']:.0e}",
         result["level"],
     ]
@@ -74,7 +74,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     ]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *map(row, results)]]
     ratios = [min(p["ratio_to_first"]["ratio"] for p in r["record"]["results"][1:]) for r in results]
-    machine = results[0]["record"]["machine"]
+    machine = results[0]["record"]["machine"]["machine"]
     lines.append("")
     lines.append(
         f"Geometric mean of best peer / neoc: {np.exp(np.mean(np.log(ratios))):.3f}. "

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neoc.cli import arguments, console
+from neoc.cli import arguments, console, summary
 from neoc.compile.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -65,11 +65,11 @@ def show(record: dict[str, Any]) -> None:
                 result["subject"],
                 result["n"],
                 *(console.seconds(taken[p]) if taken[p] else "n too small" for p in ("p50", "p90", "p99")),
-                f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]",
+                summary.interval(ratio) if ratio else "1",
                 console.size(result["memory"]["rss"]),
             )
         )
     columns = ("subject", "n", "p50", "p90", "p99", "time relative to the first", "resident")
-    machine = record["machine"]
+    machine = record["machine"]["machine"]
     remark = f"{machine['cpu']}, {record['threads']} threads; interleaved in one run, one process a subject"
-    console.table(record["scenario"], columns, rows, remark)
+    console.table(record["scenario"], columns, rows, "; ".join(filter(None, (remark, record["noise"]))))

@@ -37,7 +37,14 @@ def _against(reported: dict[str, Any]) -> str:
     if not rivals:
         return "-"
     nearest = min(rivals, key=lambda r: r["ratio"])
-    return f"{nearest['ratio']:.2f}x of {nearest['id']} [{nearest['low']:.2f}, {nearest['high']:.2f}]"
+    return f"{interval(nearest)} x {nearest['id']}"
+
+
+def interval(ratio: dict[str, Any]) -> str:
+    """A ratio with its bounds, where the rounds were enough to bound it."""
+    if ratio["low"] is None:
+        return f"{ratio['ratio']:.3f}"
+    return f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
 def details(artifact: Artifact) -> Iterator[str]:

@@ -6,11 +6,8 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Plan
@@ -89,7 +86,7 @@ def read_decision(path: Path) -> dict[str, str]:
 
 def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
     """The fastest, by an interleaved race; where the chip is not here, the first in the target's preference."""
-    timers = {v.id: partial(v.worker.time, _sample(v)) for v in verified if v.worker is not None}
+    timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker is not None}
     if not timers:
         return Chosen(verified[0], _chosen_by(shop, "preference"))
     winner, result = verified[0], None
@@ -131,11 +128,9 @@ def _report(
     measured = interleave({name: timers[name] for name in shown}, budget_s=REPORT_SECONDS)
     rows = []
     for rival in shown[1:]:
-        low, middle, high = ratio(measured, winner.id, rival)
-        rows.append({"id": rival, "ratio": middle, "low": low, "high": high})
-    times = measured[winner.id].all_ns()
+        rows.append({"id": rival, **ratio(measured[winner.id], measured[rival]).as_dict()})
     return {
-        "winner": {"id": winner.id, "median_ns": float(np.median(times)), "n": int(times.size)},
+        "winner": {"id": winner.id, **measured[winner.id].as_dict()},
         "rivals": rows,
         "seconds": REPORT_SECONDS,
     }

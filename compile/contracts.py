@@ -476,7 +476,8 @@ class Engine(ABC):
     def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
         """The engine on the untouched source as its own documentation has it: the baseline of comparisons.
 
-        The call takes prepared feeds and gives whatever the engine gives; nothing of neoc stands in between.
+        The call takes prepared feeds and gives whatever the engine gives, where `[i]` is the i-th output of the model;
+        nothing of neoc stands in between.
         """
         raise NotImplementedError(f"{self.name} has no use of its own")
 

@@ -6,13 +6,13 @@ a function that returns one; one of `neoc.engines` names an Engine or a function
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from neoc.compile.contracts import Engine, Target
+from neoc.compile.contracts import Engine, Session, Target
 from neoc.compile.errors import MissingTool, UsageError
 
 TARGETS, ENGINES = "neoc.targets", "neoc.engines"
@@ -78,6 +78,12 @@ def _by_reference(name: str) -> Engine:
         ) from error
     engine: Engine = value() if callable(value) else value
     return engine
+
+
+def opener() -> Callable[..., Session]:
+    """What opens artifacts: the entry point 'artifact' of the group `neoc.openers`, neoc.targets.open_artifact."""
+    opened: Callable[..., Session] = _entries("neoc.openers")["artifact"].load()
+    return opened
 
 
 def resolve_target(target: Target | str) -> Target:
