@@ -1,0 +1,184 @@
+"""Where the taps of a resize lie and what they weigh, as each library computes it.
+
+A table is made once per (input length, output length). Every rounding below is copied from the library
+named, because the last bit of a weight decides the last bit of a pixel. `image_twin.py` shows the tables at work in
+plain numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPENCV_BITS = 11
+"""Fixed-point bits of a weight in OpenCV's 8-bit resize (INTER_RESIZE_COEF_BITS)."""
+PILLOW_BITS = 22
+"""Fixed-point bits of a weight in Pillow's 8-bit resize (PRECISION_BITS = 32 - 8 - 2)."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """For each of n output positions: the first input index and the weights of the following inputs.
+
+    first: int64 [n]; weight: [n, k], int32 (fixed point with `bits` fraction bits), float32 or float64.
+    Weights beyond a position's own taps are zero, and may lie beyond the input's end.
+    """
+
+    first: NDArray[np.int64]
+    weight: NDArray[np.generic]
+    bits: int = 0
+
+
+def opencv_linear(n_in: int, n_out: int, axis: str) -> Taps:
+    """cv::resize INTER_LINEAR, 8 bit. Along x the weight is clamped at the borders, along y only the row index is.
+
+    Two taps (i, i+1); an index below 0 or past the end is to be clamped by the reader.
+    """
+    scale = 1.0 / (n_out / n_in)
+    position = ((np.arange(n_out) + 0.5) * scale - 0.5).astype(np.float32)
+    first = np.floor(position).astype(np.int64)
+    fraction = position - first.astype(np.float32)
+    if axis == "x":
+        outside = (first < 0) | (first >= n_in - 1)
+        fraction = np.where(outside, np.float32(0), fraction)
+        first = np.clip(first, 0, n_in - 1)
+    return Taps(first, _opencv_fixed(np.stack([np.float32(1) - fraction, fraction], axis=1)), OPENCV_BITS)
+
+
+def opencv_area_upscale(n_in: int, n_out: int) -> Taps:
+    """cv::resize INTER_AREA where it enlarges: two taps, weights of the 'area' kind, in fixed point."""
+    inverse = n_out / n_in
+    scale = 1.0 / inverse
+    index = np.arange(n_out)
+    first = np.floor(index * scale).astype(np.int64)
+    fraction = ((index + 1) - (first + 1) * inverse).astype(np.float32)
+    fraction = np.where(fraction <= 0, np.float32(0), fraction - np.floor(fraction))
+    inside = first < n_in - 1
+    fraction = np.where(inside, fraction, np.float32(0)).astype(np.float32)
+    first = np.minimum(first, n_in - 1)
+    return Taps(first, _opencv_fixed(np.stack([np.float32(1) - fraction, fraction], axis=1)), OPENCV_BITS)
+
+
+def opencv_cubic(n_in: int, n_out: int) -> Taps:
+    """cv::resize INTER_CUBIC (a = -0.75), 8 bit: four taps from i-1, indices to be clamped by the reader."""
+    scale = 1.0 / (n_out / n_in)
+    position = ((np.arange(n_out) + 0.5) * scale - 0.5).astype(np.float32)
+    first = np.floor(position).astype(np.int64)
+    x = position - first.astype(np.float32)
+    a, one = np.float32(-0.75), np.float32(1)
+    four, five, eight = np.float32(4), np.float32(5), np.float32(8)
+    two, three = np.float32(2), np.float32(3)
+    u = x + one
+    v = one - x
+    w0 = ((a * u - five * a) * u + eight * a) * u - four * a
+    w1 = ((a + two) * x - (a + three)) * x * x + one
+    w2 = ((a + two) * v - (a + three)) * v * v + one
+    w3 = one - w0 - w1 - w2
+    return Taps(first - 1, _opencv_fixed(np.stack([w0, w1, w2, w3], axis=1)), OPENCV_BITS)
+
+
+def _opencv_fixed(weight: NDArray[np.float32]) -> NDArray[np.int32]:
+    """saturate_cast<short>(w * 2048): rounded half to even."""
+    scaled = np.rint(weight * np.float32(1 << OPENCV_BITS))
+    return np.clip(scaled, -32768, 32767).astype(np.int32)
+
+
+def opencv_area(n_in: int, n_out: int) -> Taps:
+    """cv::resize INTER_AREA where it shrinks by a ratio that is no integer: float32 weights of covered cells."""
+    scale = 1.0 / (n_out / n_in)
+    firsts, weights = [], []
+    for i in range(n_out):
+        begin = i * scale
+        end = begin + scale
+        cell = min(scale, n_in - begin)
+        lo, hi = int(np.ceil(begin)), int(np.floor(end))
+        hi = min(hi, n_in - 1)
+        lo = min(lo, hi)
+        taps: list[tuple[int, float]] = []
+        if lo - begin > 1e-3:
+            taps.append((lo - 1, (lo - begin) / cell))
+        taps += [(j, 1.0 / cell) for j in range(lo, hi)]
+        if end - hi > 1e-3:
+            taps.append((hi, min(min(end - hi, 1.0), cell) / cell))
+        firsts.append(taps[0][0])
+        weights.append([w for _, w in taps])
+    width = max(map(len, weights))
+    table = np.zeros((n_out, width), np.float32)
+    for row, values in zip(table, weights, strict=True):
+        row[: len(values)] = values
+    return Taps(np.asarray(firsts, np.int64), table)
+
+
+# --- Pillow and torch: one scheme, other filters and other precision ----------------------------------
+
+
+def _box(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where((x > -0.5) & (x <= 0.5), 1.0, 0.0)
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+def _hamming(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.abs(x)
+    safe = np.where(x == 0, 1.0, x * np.pi)
+    value = np.sin(safe) / safe * (0.54 + 0.46 * np.cos(safe))
+    return np.where(x == 0, 1.0, np.where(x >= 1.0, 0.0, value))
+
+
+def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    a = -0.5
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+def _lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sinc(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        safe = np.where(v == 0, 1.0, v * np.pi)
+        return np.where(v == 0, 1.0, np.sin(safe) / safe)
+
+    return np.where((x >= -3.0) & (x < 3.0), sinc(x) * sinc(x / 3), 0.0)
+
+
+FILTERS = {
+    "box": (_box, 0.5),
+    "bilinear": (_triangle, 1.0),
+    "hamming": (_hamming, 1.0),
+    "bicubic": (_cubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
+}
+
+
+def antialiased(n_in: int, n_out: int, name: str) -> Taps:
+    """The filter stretched by the scale where it shrinks; float64 weights that sum to 1 (Pillow's precompute_coeffs)."""
+    function, support = FILTERS[name]
+    scale = n_in / n_out
+    stretch = max(scale, 1.0)
+    support *= stretch
+    width = int(np.ceil(support)) * 2 + 1
+    centre = (np.arange(n_out) + 0.5) * scale
+    # (int) truncates toward zero; the values below zero are then clamped to it anyway.
+    first = np.maximum(np.trunc(centre - support + 0.5).astype(np.int64), 0)
+    last = np.minimum(np.trunc(centre + support + 0.5).astype(np.int64), n_in)
+    tap = np.arange(width)
+    inverse = 1.0 / stretch
+    weight = function((tap[None, :] + first[:, None] - centre[:, None] + 0.5) * inverse)
+    weight = np.where(tap[None, :] < (last - first)[:, None], weight, 0.0)
+    total = np.zeros(n_out)
+    for column in weight.T:  # in tap order, as the library adds them
+        total += column
+    return Taps(first, np.where(total[:, None] != 0.0, weight / np.where(total == 0, 1, total)[:, None], weight))
+
+
+def pillow(n_in: int, n_out: int, name: str) -> Taps:
+    """Pillow's 8-bit weights: 22 fraction bits, rounded half away from zero."""
+    taps = antialiased(n_in, n_out, name)
+    weight = taps.weight.astype(np.float64)
+    scaled = weight * (1 << PILLOW_BITS)
+    fixed = np.trunc(np.where(weight < 0, scaled - 0.5, scaled + 0.5)).astype(np.int32)
+    return Taps(taps.first, fixed, PILLOW_BITS)
