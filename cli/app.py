@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
 
 from neoc.cli import console
 from neoc.compile.errors import NeocError, OutputError
@@ -32,37 +30,31 @@ COMMANDS = {
 """name -> the line in `neoc --help`, kept here so that the overview imports no command"""
 
 
-class _LazyGroup(TyperGroup):
-    """Commands are imported when they are called; --help reads the table."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        if not ctx.resilient_parsing and ctx.invoked_subcommand is None and _wants_overview():
-            return click.Command(cmd_name, help=COMMANDS[cmd_name])
-        app: typer.Typer = import_module(f"neoc.cli.{cmd_name}_command").app
-        command: click.Command = typer.main.get_command(app)
-        command.name, command.help = cmd_name, command.help or COMMANDS[cmd_name]
-        return command
-
-
-def _wants_overview() -> bool:
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    return not words or words[0] not in COMMANDS
-
-
-app = typer.Typer(
-    cls=_LazyGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Compile a model for a chip, prove that it computes the same thing, measure it there.\n\n"
+HELP = (
+    "Compile a model for a chip, prove that it computes the same thing, measure it there.\n\n"
     "Exit status: 0 done; 1 a negative verdict; 2 unusable arguments, input or output place; "
-    "3 a needed tool or device is missing; 70 a bug in neoc; 130 interrupted. --debug shows tracebacks.",
+    "3 a needed tool or device is missing; 70 a bug in neoc; 130 interrupted. --debug shows tracebacks."
 )
+
+
+def build_app(called: str | None) -> typer.Typer:
+    """The command line with only the called command imported; the others are there by name, for --help."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=HELP)
+    app.callback()(_root)
+    for name, line in COMMANDS.items():
+        if name != called:
+            app.command(name, help=line)(_not_called)
+            continue
+        module = import_module(f"neoc.cli.{name}_command")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, help=line)
+        else:
+            app.command(name)(module.command)
+    return app
+
+
+def _not_called() -> None:
+    raise AssertionError("a command that was not called was run")
 
 
 def _show_version(value: bool) -> None:
@@ -73,7 +65,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
 ) -> None:
@@ -95,20 +86,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     as_json = "--json" in words
+    called = next((word for word in words if not word.startswith("-")), None)
     try:
-        status = app(args=words, prog_name="neoc", standalone_mode=False)
+        status = build_app(called)(args=words, prog_name="neoc", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # typer has made this of a KeyboardInterrupt
+            return _interrupted(as_json)
         return status if isinstance(status, int) else 0
     except NeocError as error:
         _traceback(debug)
         return _fail(error.exit_status, str(error), error.as_dict(), as_json)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.UsageError as error:
-        hint = f" {error.ctx.command_path} --help lists the arguments." if error.ctx else ""
-        return _fail(2, error.format_message() + hint, {"kind": "UsageError"}, as_json)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail(130, "interrupted; nothing was left half written", {"kind": "Interrupted"}, as_json)
+    except typer.TyperException as error:  # what typer cannot parse
+        hint = f"See `neoc {called} --help`." if called in COMMANDS else f"Commands: {', '.join(COMMANDS)}."
+        message = " ".join(error.format_message().split()).rstrip(".")
+        return _fail(2, f"{message}. {hint}", {"kind": "UsageError"}, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted(as_json)
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,6 +120,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the one net: whatever is not a NeocError is a bug of neoc's
         _traceback(debug)
         return _bug(error, as_json)
+
+
+INTERRUPTED = 130
+
+
+def _interrupted(as_json: bool) -> int:
+    return _fail(INTERRUPTED, "interrupted; nothing was left half written", {"kind": "Interrupted"}, as_json)
 
 
 def _bug(error: BaseException, as_json: bool) -> int:

@@ -11,11 +11,8 @@ import typer
 from neoc.cli import arguments, console, summary
 from neoc.compile.errors import UsageError
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def bench(
+def command(
     subjects: Annotated[list[str], typer.Argument(help="ARTIFACT or ENGINE:MODEL.", show_default=False)],
     scenario: Annotated[str, typer.Option(help="single-stream.")] = "single-stream",
     data: Annotated[Path | None, typer.Option(help="An .npz of realistic inputs.")] = None,

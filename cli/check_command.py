@@ -9,11 +9,8 @@ import typer
 from neoc.cli import arguments, console
 from neoc.compile.errors import UsageError
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def check(
+def command(
     model: Annotated[str, typer.Argument(help="The model to check.", show_default=False)],
     target: Annotated[list[str] | None, typer.Option("--target", help="Repeatable.")] = None,
     inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from neoc.compile.artifact import Artifact
     from neoc.compile.options import CompileOptions
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def compile_(
+def command(
     model: Annotated[str, typer.Argument(help="The model to compile.", show_default=False)] = "",
     target: Annotated[list[str] | None, typer.Option("--target", help="Chip or Neo device name; repeatable.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Artifact file, or a folder.")] = None,

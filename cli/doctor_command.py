@@ -12,8 +12,6 @@ import typer
 
 from neoc.cli import console
 
-app = typer.Typer(add_completion=False)
-
 PACKAGES = (
     "numpy",
     "onnx",
@@ -30,8 +28,7 @@ PACKAGES = (
 TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "qemu-x86_64", "nvcc", "trtexec", "neuronx-cc")
 
 
-@app.command()
-def doctor(
+def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """What is installed, what each engine lacks, one command to mend it."""

@@ -10,11 +10,8 @@ import typer
 from neoc.cli import console
 from neoc.compile.errors import OutputError
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def export(
+def command(
     artifact: Annotated[Path, typer.Argument(help="A .neoc file.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist or be empty.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,

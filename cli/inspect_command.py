@@ -9,11 +9,8 @@ import typer
 
 from neoc.cli import arguments, console
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def inspect(
+def command(
     subject: Annotated[str, typer.Argument(help="A model, or a .neoc file.", show_default=False)],
     inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,

@@ -9,11 +9,8 @@ import typer
 
 from neoc.cli import arguments, console
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def run(
+def command(
     artifact: Annotated[Path, typer.Argument(help="A .neoc file.", show_default=False)],
     data: Annotated[Path, typer.Option(help="An .npz whose arrays are named like the inputs.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .npz to write.")],

@@ -8,11 +8,8 @@ import typer
 
 from neoc.cli import console
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def targets(
+def command(
     name: Annotated[str | None, typer.Argument(help="One target, in full.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:

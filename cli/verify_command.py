@@ -10,11 +10,8 @@ import typer
 from neoc.cli import console
 from neoc.compile.errors import UsageError
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def verify(
+def command(
     subjects: Annotated[list[str], typer.Argument(help="Two of ARTIFACT or ENGINE:MODEL.", show_default=False)],
     data: Annotated[Path, typer.Option(help="An .npz of inputs, and labels for the metric.")],
     metric: Annotated[

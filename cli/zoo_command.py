@@ -9,11 +9,8 @@ import typer
 
 from neoc.cli import console
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
-def zoo(
+def command(
     folder: Annotated[Path, typer.Argument(help="Where NAME.onnx and NAME.npz are put.", show_default=False)],
     name: Annotated[list[str] | None, typer.Option("--name", help="Only these; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
