@@ -1,0 +1,68 @@
+# Every target sets itself up: a virtual environment in $(VENV), then what the target needs, once for each state of
+# pyproject.toml and constraints.txt. `make` alone lists the targets.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+EXTRAS := openvino,tvm,neuron-lower,kernels,bench,dev
+KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+CORE := $(VENV)/.ready-core-$(KEY)
+FULL := $(VENV)/.ready-full-$(KEY)
+PIP = $(PY) -m pip --quiet --no-input --disable-pip-version-check install -c constraints.txt
+ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-slow lint format bench fuzz conformance clean
+export PYTHONNOUSERSITE := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(CORE)  ## compile a real model for this machine, check it, race it against onnxruntime and OpenVINO
+	@$(PY) -m neoc.bench.demo $(ARGS) </dev/null
+
+test: $(FULL)  ## the tests, with the seconds of each suite
+	@$(PY) -m pytest $(ARGS) </dev/null
+
+test-slow: $(FULL)  ## the tests, those marked slow as well
+	@$(PY) -m pytest --slow $(ARGS) </dev/null
+
+lint: $(FULL)  ## ruff (rules and format) and strict mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: $(FULL)  ## let ruff write the format
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format .
+
+bench: $(FULL)  ## the zoo against its peers: the table of the README
+	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
+
+fuzz: $(FULL)  ## 2,000 mutated models through the command line
+	@$(PY) -m pytest -m fuzz --fuzz-count 2000 $(ARGS) </dev/null
+
+conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
+	@$(PY) tests/conformance/run.py $(ARGS) </dev/null
+
+clean:  ## remove the environment and everything generated
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- environment ---------------------------------------------------------------------------
+
+$(CORE): | $(VENV)/.usable
+	@[ -e $(FULL) ] || { echo "installing neoc and OpenVINO into $(VENV)"; $(PIP) -e '.[openvino]' </dev/null; }
+	@touch $@
+
+$(FULL): | $(VENV)/.usable
+	@echo "installing neoc with everything that its tests use into $(VENV) (once, about a gigabyte)"
+	@$(PIP) -e '.[$(EXTRAS)]' </dev/null
+	@touch $@
+
+$(VENV)/.usable:
+	@.ci/make-venv $(VENV)
+	@touch $@
