@@ -26,9 +26,10 @@ _REASONS = {
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     """A file object; `path` appears, whole, when the block ends well, and is untouched otherwise.
 
+    `durable` False leaves out the sync: for scratch files that need not outlive a power cut.
     Raises OutputError where it cannot be written.
     """
     temporary: Path | None = None
@@ -38,10 +39,12 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.chmod(temporary, 0o666 & ~_umask())
             yield file  # type: ignore[misc]
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             "the output cannot be written",

@@ -1,14 +1,11 @@
 """The one place where `onnx` protobufs are read from and written to files.
 
-External data is checked and memory-mapped (neoc.compile.onnx_data), so a model of any size is opened without being copied.
+External data is checked and memory-mapped (neoc.compile.onnx_data): a model of any size is opened without being copied.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,10 +13,11 @@ from typing import IO, Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message import DecodeError, EncodeError, Message  # type: ignore[import-untyped]
 
 from neoc.compile import onnx_data
-from neoc.compile.errors import InvalidModel, OutputError
+from neoc.compile.errors import InvalidModel
+from neoc.compile.files import atomic_file
 
 EXTERNAL_ABOVE_BYTES = 1 << 20
 """tensors larger than this go to the data file when a model is written with one"""
@@ -84,7 +82,7 @@ def parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def to_ir(proto: onnx.ModelProto, folder: onnx_data.Folder) -> ir.Model:
-    """The IR of `proto`, its external tensors mapped from `folder`, which must have checked them. Raises InvalidModel."""
+    """The IR of `proto`; `folder` has checked its external tensors and maps them. Raises InvalidModel."""
     try:
         model = ir.serde.deserialize_model(proto)
     except (ir.serde.SerdeError, ValueError, TypeError, NotImplementedError) as error:
@@ -110,24 +108,17 @@ def _innermost(error: BaseException) -> str:
 def write(model: ir.Model, path: Path, data_name: str | None = None) -> None:
     """Write `model`, whole or not at all; with `data_name`, tensors over 1 MiB go into that file beside it.
 
-    Files are renamed into place but not forced to disk: a folder that must survive a power cut is synced by its owner.
+    Files are renamed into place but not synced: what must outlive a power cut is synced by its owner.
     Raises OutputError where the place cannot be written, ValueError above protobuf's 2 GB without `data_name`.
     """
-    try:
-        if data_name is None:
-            data = to_bytes(model)
-        else:
-            with _replacing(path.with_name(data_name)) as file:
-                data = _serialize(_with_data_in(file, model, data_name))
-        with _replacing(path) as file:
-            file.write(data)
-    except OSError as error:
-        raise OutputError(
-            "the model cannot be written",
-            where=str(path),
-            why=error.strerror or str(error),
-            fix="check permissions and free space, or choose another place",
-        ) from error
+    threshold = _threshold(model)
+    if data_name is not None and any(_is_large(tensor, threshold) for _, tensor in _initializers(model)):
+        with atomic_file(path.with_name(data_name), durable=False) as file:
+            data = _serialize(_with_data_in(file, model, data_name, threshold))
+    else:
+        data = to_bytes(model)
+    with atomic_file(path, durable=False) as file:
+        file.write(data)
 
 
 def to_bytes(model: ir.Model) -> bytes:
@@ -138,16 +129,16 @@ def to_bytes(model: ir.Model) -> bytes:
     if any(isinstance(tensor, ir.ExternalTensor) for _, tensor in _initializers(model)):
         model = model.clone()
         for value, tensor in _initializers(model):
-            if isinstance(tensor, ir.ExternalTensor):
-                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+            value.const_value = _held(tensor)
     return _serialize(model)
 
 
 def _serialize(model: ir.Model) -> bytes:
     try:
-        return ir.to_proto(model).SerializeToString(deterministic=True)
+        data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     except EncodeError as error:
         raise ValueError(f"the model does not fit into one protobuf: {error}") from error
+    return data
 
 
 def _initializers(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
@@ -158,46 +149,37 @@ def _initializers(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol
                 yield value, value.const_value
 
 
-def _with_data_in(file: IO[bytes], model: ir.Model, name: str) -> ir.Model:
+def _threshold(model: ir.Model) -> int:
+    """Size above which a tensor belongs into a data file: 1 MiB, or 1 KiB if the rest were too much for a protobuf."""
+    rest = sum(t.nbytes for _, t in _initializers(model) if not _is_large(t, EXTERNAL_ABOVE_BYTES))
+    return EXTERNAL_ABOVE_BYTES if rest < PROTOBUF_LIMIT_BYTES // 2 else _SMALL_BYTES
+
+
+def _is_large(tensor: ir.TensorProtocol, threshold: int) -> bool:
+    return tensor.dtype != ir.DataType.STRING and tensor.nbytes > threshold
+
+
+def _held(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """The tensor itself, never a reference to another file."""
+    if not isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+
+
+def _with_data_in(file: IO[bytes], model: ir.Model, name: str, threshold: int) -> ir.Model:
     """A copy of `model` whose large tensors lie in `file`, which the copy calls `name`."""
     model = model.clone()
-    pairs = list(_initializers(model))
-    small = sum(t.nbytes for _, t in pairs if t.nbytes <= EXTERNAL_ABOVE_BYTES)
-    threshold = EXTERNAL_ABOVE_BYTES if small < PROTOBUF_LIMIT_BYTES // 2 else _SMALL_BYTES
-    for value, tensor in pairs:
-        if tensor.dtype == ir.DataType.STRING or tensor.nbytes <= threshold:
+    for value, tensor in _initializers(model):
+        if not _is_large(tensor, threshold):
+            value.const_value = _held(tensor)
             continue
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         offset = file.tell()
         file.write(_content(tensor))
         value.const_value = ir.ExternalTensor(
-            name, offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape), name=value.name or ""
+            name, offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=value.name or ""
         )
     return model
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside `path` that takes its place at the end; removed on any error, and when nothing was written."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.chmod(file.name, 0o666 & ~_umask())
-            if file.tell() == 0:
-                os.unlink(file.name)
-            else:
-                os.replace(file.name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file.name)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 # ---- digests -------------------------------------------------------------------------------------
@@ -206,8 +188,8 @@ def _umask() -> int:
 def canonical_bytes(model: ir.Model) -> bytes:
     """Bytes that are equal for equal models, on every machine: what digests are made of.
 
-    A protobuf in which every tensor is replaced by the sha256 of its dtype, shape and little-endian content, so that models of any
-    size have one. Documentation, metadata and the producer do not count; names of values and nodes do.
+    A protobuf in which every tensor is replaced by the sha256 of its dtype, shape and little-endian content, so that
+    models of any size have one. Documentation, metadata and the producer do not count; names of values and nodes do.
     """
     model = model.clone()
     for value, tensor in _initializers(model):
@@ -220,7 +202,8 @@ def canonical_bytes(model: ir.Model) -> bytes:
     for field in ("producer_name", "producer_version", "domain", "model_version"):
         proto.ClearField(field)
     _strip(proto)
-    return proto.SerializeToString(deterministic=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
 
 
 def _canonical_attribute(attribute: ir.Attr) -> ir.Attr:
