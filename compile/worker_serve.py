@@ -25,7 +25,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,8 @@ from typing import Any
 import numpy as np
 
 from neoc.compile import errors, registry, wire
-from neoc.compile.contracts import Engine, FeedCheck, Feeds, Session, Signature, Target, Variant
-from neoc.compile.errors import InternalError, NeocError
+from neoc.compile.contracts import FeedCheck, Feeds, Session, Signature, Target, Variant
+from neoc.compile.errors import InternalError, NeocError, WorkerRefused
 from neoc.compile.measure import time_calls
 from neoc.compile.wire import Message, WireError
 
@@ -130,10 +129,13 @@ class PlainSession(Session):
 
     def __init__(self, call: Callable[[Feeds], Any], signature: Signature) -> None:
         self.inputs, self.outputs = signature.inputs, signature.outputs
-        self._call, self._check = call, FeedCheck(signature.inputs)
+        self._call: Callable[[Feeds], Any] | None = call
+        self._check = FeedCheck(signature.inputs)
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         self._check.check(feeds)
+        if self._call is None:
+            raise WorkerRefused("running was not tried", why="the session was closed")
         results = self._call(feeds)
         named = {spec.name: np.array(results[i]) for i, spec in enumerate(self.outputs)}
         return named if outputs is None else {name: named[name] for name in outputs}
@@ -175,7 +177,7 @@ class Operations:
 
         body = message.body
         folder = Path(body["folder"])
-        engine = load_engine(body["engine"])
+        engine = registry.load_engine(body["engine"])
         variant, target = Variant.from_dict(body["variant"]), Target.from_dict(body["target"])
         built = engine.build(Program.load(Path(body["program"])), target, variant, folder)
         for name, path in built.members.items():
@@ -189,7 +191,7 @@ class Operations:
 
     def _open(self, message: Message) -> Message:
         body = message.body
-        engine = load_engine(body["engine"])
+        engine = registry.load_engine(body["engine"])
         signature, variant = Signature.from_dict(body["signature"]), Variant.from_dict(body["variant"])
         maps = {name: map_file(Path(path)) for name, path in body["members"].items()}
         start = time.perf_counter()
@@ -198,14 +200,14 @@ class Operations:
 
     def _open_source(self, message: Message) -> Message:
         body = message.body
-        engine = load_engine(body["engine"])
+        engine = registry.load_engine(body["engine"])
         start = time.perf_counter()
         session = engine.open_source(Path(body["source"]), Signature.from_dict(body["signature"]))
         return self._opened(_Open(session, {}), time.perf_counter() - start)
 
     def _open_plain(self, message: Message) -> Message:
         body = message.body
-        engine = load_engine(body["engine"])
+        engine = registry.load_engine(body["engine"])
         start = time.perf_counter()
         call = engine.plain_call(Path(body["source"]), body["threads"])
         session = PlainSession(call, Signature.from_dict(body["signature"]))
@@ -268,16 +270,6 @@ class Operations:
     def _number(self) -> int:
         self._count += 1
         return self._count
-
-
-def load_engine(name: str) -> Engine:
-    """A registered engine, or 'module:attribute' for one that nothing registers (tests, engines being written)."""
-    if ":" not in name:
-        return registry.load_engine(name)
-    module, _, attribute = name.partition(":")
-    value = getattr(import_module(module), attribute)
-    engine: Engine = value() if callable(value) else value
-    return engine
 
 
 def map_file(path: Path) -> memoryview:
