@@ -110,9 +110,11 @@ def show_race(artifact: Artifact) -> None:
         (
             entrant["name"],
             console.seconds(entrant["median_ns"]) if entrant["median_ns"] else "-",
-            f"{entrant['ratio']:.3f}" if entrant["ratio"] else "-",
-            entrant["verdict"],
+            interval(entrant["ratio_to_winner"]) if entrant["ratio_to_winner"] else "-",
+            entrant["status"],
+            entrant["why"],
         )
         for entrant in race["entrants"]
     ]
-    console.table("race", ("candidate", "median", "ratio to the winner", "verdict"), rows)
+    columns = ("candidate", "median", "time relative to the winner", "status", "why")
+    console.table("race", columns, rows, "; ".join(filter(None, (race["why"], race["noise"]))))
