@@ -35,7 +35,7 @@ def _neoc(*words: object) -> None:
 
 
 def _say(answer: Path) -> None:
-    """What the model said about the rendered lines of text, every second one turned by 180 degrees."""
+    """What the model said about the rendered lines of text: two upright, then the same two turned by 180 degrees."""
     with np.load(answer) as arrays:
         (scores,) = (arrays[name] for name in arrays.files)
     for index, (upright, turned) in enumerate(scores.reshape(-1, 2)):
