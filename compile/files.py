@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from neoc.compile.errors import OutputError
+
+_SUFFIX = ".partial"
 
 _REASONS = {
     errno.ENOSPC: "no space is left on the device",
@@ -34,7 +38,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        _sweep(path)
+        with _beside(path) as file:
             temporary = Path(file.name)
             os.chmod(temporary, 0o666 & ~_umask())
             yield file  # type: ignore[misc]
@@ -56,6 +61,25 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _beside(path: Path) -> IO[bytes]:
+    """A new file next to `path`, locked for as long as this process has it open."""
+    while True:
+        file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX, delete=False)
+        with suppress(OSError):  # a file system without locks is never swept
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink > 0:
+            return file  # type: ignore[return-value]
+        file.close()  # swept by another process between its creation and its lock
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed left behind: their files are no longer locked."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
+        with suppress(OSError), stale.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stale.unlink()
 
 
 def write_atomically(path: Path, data: bytes) -> None:
