@@ -1,0 +1,324 @@
+"""TVM: ONNX -> Relax -> LLVM -> a shared object, for any processor that LLVM generates code for.
+
+Build needs TVM's compiler and a linker, never the processor. Open needs tvm_ffi and libtvm_runtime.so of the device's
+own architecture; the compiler is not loaded there. The loops are not scheduled: a route to processors that nothing else
+serves, far from the fastest one where another engine runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neoc.compile.contracts import (
+    Built,
+    Engine,
+    EngineOptions,
+    FeedCheck,
+    Feeds,
+    Gap,
+    Placement,
+    Requirement,
+    Session,
+    Signature,
+    Target,
+    TensorSpec,
+    Variant,
+)
+from neoc.compile.errors import InvalidArtifact, MissingTool, WrongDevice
+from neoc.targets.elf import read_elf
+from neoc.targets.engines.tensors import chosen, closed
+from neoc.targets.host import machine
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from neoc.compile.program import Program
+
+MEMBER = "lib.so"
+ENTRY_SYMBOL = "__tvm_ffi__library_bin"
+"""the symbol under which TVM exports the executable's bytecode and constants"""
+
+ALIGNMENT = 64
+"""bytes; the code loads its arguments with aligned vector instructions and faults where they are not"""
+
+_ARCHITECTURES = ("aarch64", "x86_64")
+_INSTALL = "install it with: pip install 'neoc[tvm]'"
+
+
+class Tvm(Engine):
+    name = "tvm"
+    opt_in = True
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("tvm") is None:
+            return f"TVM is not installed; {_INSTALL}"
+        if all(_linker(f"{arch}-linux-gnu") is None for arch in _ARCHITECTURES):
+            return "no linker for shared objects was found; install one with: pip install ziglang"
+        return None
+
+    def serves(self, target: Target) -> bool:
+        return target.arch in _ARCHITECTURES
+
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        from neoc.targets.engines.tvm_gaps import find_gaps
+
+        return find_gaps(program, self.name)
+
+    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
+        # One thread: without a schedule there is no parallel loop that a second one could take part in.
+        return (Variant.of("llvm"),) if options.precision == "fp32" else ()
+
+    def tools(self) -> Mapping[str, str]:
+        return _versions("apache-tvm", "apache-tvm-ffi", "ziglang")
+
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        import tvm
+        from tvm.relax.frontend.onnx import from_onnx
+
+        triple = target.fact("triple", f"{target.arch}-linux-gnu")
+        linker = _linker(triple)
+        if linker is None:
+            raise MissingTool(
+                f"no linker for {triple} was found",
+                fix=f"install one with: pip install ziglang (or the package that has {triple}-gcc)",
+            )
+        module = from_onnx(_importable(program.model), keep_params_in_input=False)
+        code = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
+        library = folder / MEMBER
+        tvm.compile(module, target=tvm.target.Target(code)).export_library(str(library), fcompile=linker)
+        _accept(library.read_bytes(), target.arch)
+        return Built(
+            members={MEMBER: library},
+            requirements=_requirements(),
+            tools={**_versions("apache-tvm", "apache-tvm-ffi"), **linker.tools()},
+            placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
+            reproducible=False,
+            notes=("TVM's code generator orders some instructions differently from build to build",),
+        )
+
+    def open(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        elf = read_elf(members[MEMBER])
+        if elf.machine != machine():
+            raise WrongDevice(
+                f"the artifact is for {elf.machine}, this machine is {machine()}",
+                fix="open it on a machine of that architecture, or compile for this one with --target host",
+            )
+        return TvmSession(_load(members[MEMBER]), signature)
+
+
+def _requirements() -> tuple[Requirement, ...]:
+    """The runtime library and the binding that a device needs, of the compiler's own minor version."""
+    versions = _versions("apache-tvm", "apache-tvm-ffi")
+    return tuple(Requirement("package", name, versions[name], "minor") for name in sorted(versions))
+
+
+def _versions(*distributions: str) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+# ---- build -----------------------------------------------------------------------------------
+
+
+def _importable(model: ir.Model) -> Any:
+    """The model as TVM's importer wants it: tensors inside, constants as initializers, dimensions with plain names.
+
+    The importer takes no Constant that is a number or a list. It reads the name of a dimension as an expression
+    ('batch-size' as a difference) and takes all unnamed ones for the same: they get names of their own here.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+    model = ir.external_data.load_to_model(model.clone())
+    model = LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        if value.shape is None:
+            continue
+        for axis, size in enumerate(value.shape):
+            if not isinstance(size, int):
+                key = size.value or f"?{value.name}:{axis}"
+                value.shape[axis] = names.setdefault(key, f"d{len(names)}")
+    return ir.to_proto(model)
+
+
+@dataclass(frozen=True)
+class _Linker:
+    """Callable as TVM's `fcompile`: objects in, shared object out."""
+
+    command: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    package: str = ""
+    """the Python distribution that the linker is from, if it is from one"""
+    output_format: str = "so"
+    object_format: str = "o"
+
+    def __call__(self, output: str, objects: Sequence[str], options: object = None, **_: object) -> None:
+        # -nostdlib: TVM's objects need the C and mathematics libraries alone, which the loading process has. -s: what
+        # it takes out (debug sections with paths of temporary files) would differ from build to build.
+        flags = ["-shared", "-fPIC", "-nostdlib", "-s", "-Wl,--build-id=none"]
+        done = subprocess.run(
+            [*self.command, *flags, "-o", output, *objects, *self.libraries],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise MissingTool(
+                "the linker failed",
+                where=" ".join(self.command),
+                why=" ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}",
+                fix="install another one with: pip install ziglang",
+            )
+
+    def tools(self) -> dict[str, str]:
+        if self.package:
+            return _versions(self.package)
+        out = subprocess.run([self.command[0], "--version"], capture_output=True, text=True, check=False).stdout
+        return {Path(self.command[0]).name: out.splitlines()[0].split()[-1] if out.strip() else "unknown"}
+
+
+@cache
+def _linker(triple: str) -> _Linker | None:
+    """A cross gcc, else the native compiler driver where it links for `triple`, else zig."""
+    if cross := shutil.which(f"{triple}-gcc"):
+        return _Linker((cross,), ("-lgcc",))
+    if triple == f"{machine()}-linux-gnu" and (native := shutil.which("gcc")):
+        return _Linker((native,), ("-lgcc",))
+    if importlib.util.find_spec("ziglang") is not None:
+        return _Linker((sys.executable, "-m", "ziglang", "cc", "-target", triple), package="ziglang")
+    return None
+
+
+def _accept(library: bytes, arch: str) -> None:
+    """Check what the linker made. Raises MissingTool: another linker is what helps."""
+    elf = read_elf(library)
+    wrong = ""
+    if elf.machine != arch:
+        wrong = f"it is for {elf.machine}"
+    elif not elf.shared or ENTRY_SYMBOL not in elf.exports:
+        wrong = f"it does not export {ENTRY_SYMBOL}"
+    elif strangers := sorted(s for s in elf.undefined if not _resolvable(s)):
+        wrong = f"it needs {', '.join(strangers[:5])}, which neither TVM's runtime nor the C library has"
+    if wrong:
+        raise MissingTool(
+            f"the linker made no usable {arch} shared object", why=wrong, fix="pip install ziglang, then compile again"
+        )
+
+
+def _resolvable(symbol: str) -> bool:
+    """Whether TVM's runtime or glibc's libm and libc (whose names are the same on every architecture) define it."""
+    return symbol.startswith("TVM") or hasattr(_libm(), symbol)
+
+
+@cache
+def _libm() -> ctypes.CDLL:
+    # RTLD_GLOBAL: the model's library names no library to load, it takes expf and its like from this one.
+    return ctypes.CDLL("libm.so.6", ctypes.RTLD_GLOBAL)
+
+
+# ---- open ------------------------------------------------------------------------------------
+
+
+@cache
+def _runtime() -> Any:
+    """tvm_ffi with TVM's runtime library loaded; TVM itself is not imported. Raises MissingTool."""
+    found = importlib.util.find_spec("tvm")
+    try:
+        import tvm_ffi
+    except ImportError as error:
+        raise MissingTool("TVM's runtime is not installed", why=str(error), fix=_INSTALL) from error
+    folders = list(found.submodule_search_locations or ()) if found else []
+    libraries = [p for f in folders for p in sorted(Path(f).glob("**/libtvm_runtime.so"))]
+    if not libraries:
+        raise MissingTool("libtvm_runtime.so was not found", fix=_INSTALL)
+    _libm()
+    ctypes.CDLL(str(libraries[0]), ctypes.RTLD_GLOBAL)
+    return tvm_ffi
+
+
+def _load(library: memoryview) -> Any:
+    """The function `main` of a shared object in memory. It is loaded from a private file, which is gone afterwards."""
+    ffi = _runtime()
+    with tempfile.TemporaryDirectory(prefix="neoc-tvm-") as folder:
+        path = Path(folder) / MEMBER
+        path.write_bytes(library)
+        try:
+            executable = ffi.load_module(str(path))["vm_load_executable"]()
+            executable["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
+            return executable["main"]
+        except (RuntimeError, AttributeError) as error:
+            raise InvalidArtifact(
+                "TVM's runtime does not load the artifact",
+                why=str(error).strip().splitlines()[-1],
+                fix="install the version of apache-tvm that it was compiled with, or compile it again",
+            ) from error
+
+
+class TvmSession(Session):
+    """One virtual machine; its memory pool is not for two callers at once."""
+
+    concurrency = 1
+
+    def __init__(self, main: Any, signature: Signature) -> None:
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self._main: Any = main
+        self._check = FeedCheck(signature.inputs)
+        self._names = tuple(spec.name for spec in signature.outputs)
+        self._from_dlpack = _runtime().from_dlpack
+        self._staging: dict[str, np.ndarray] = {}
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        self._check.check(feeds)
+        wanted = self._names if outputs is None else chosen(outputs, self._names)
+        result = self._main(*[self._tensor(spec, feeds[spec.name]) for spec in self.inputs])
+        values = [result] if hasattr(result, "shape") else list(result)
+        # Copied: what TVM returns may be a weight or an input.
+        return {n: np.array(np.from_dlpack(v)) for n, v in zip(self._names, values, strict=True) if n in wanted}
+
+    def _tensor(self, spec: TensorSpec, array: np.ndarray) -> Any:
+        if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0:
+            return self._from_dlpack(array)
+        staged = self._staging.get(spec.name)
+        if staged is None or staged.shape != array.shape:
+            staged = self._staging[spec.name] = aligned_empty(array.shape, array.dtype)
+        np.copyto(staged, array)
+        return self._from_dlpack(staged)
+
+    def close(self) -> None:
+        self._main = closed
+        self._staging.clear()
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An uninitialised array that begins on a boundary of `ALIGNMENT` bytes."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT
+    return raw[offset : offset + size].view(dtype).reshape(shape)
