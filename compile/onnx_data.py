@@ -129,25 +129,33 @@ class Folder:
         )
 
 
-def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every dense TensorProto of a model: initializers and attributes, of all graphs, bodies and functions."""
-    graphs = [proto.graph]
-    nodes = [node for function in proto.functions for node in function.node]
-    nodes_seen = 0
-    while graphs or nodes_seen < len(nodes):
-        while graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
+def contents(proto: onnx.ModelProto) -> tuple[list[onnx.GraphProto], list[onnx.NodeProto]]:
+    """All graphs and all nodes of a model: bodies and functions included."""
+    graphs, nodes = [proto.graph], [node for function in proto.functions for node in function.node]
+    graphs_done = nodes_done = 0
+    while graphs_done < len(graphs) or nodes_done < len(nodes):
+        for graph in graphs[graphs_done:]:
             nodes += graph.node
-        node = nodes[nodes_seen]
-        nodes_seen += 1
+        graphs_done = len(graphs)
+        for node in nodes[nodes_done:]:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs += attribute.graphs
+        nodes_done = len(nodes)
+    return graphs, nodes
+
+
+def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every dense TensorProto of a model: initializers and attributes."""
+    graphs, nodes = contents(proto)
+    for graph in graphs:
+        yield from graph.initializer
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            if attribute.HasField("g"):
-                graphs.append(attribute.g)
-            graphs += attribute.graphs
 
 
 def nbytes(data_type: int, dims: list[int]) -> int | None:

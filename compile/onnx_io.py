@@ -123,7 +123,7 @@ def write(model: ir.Model, path: Path, data_name: str | None = None) -> None:
 
 def to_bytes(model: ir.Model) -> bytes:
     """The model as one protobuf, tensors inside. Raises ValueError above protobuf's 2 GB."""
-    held = sum(tensor.nbytes for _, tensor in _initializers(model))
+    held = sum(_nbytes(tensor) for _, tensor in _initializers(model))
     if held > PROTOBUF_LIMIT_BYTES:
         raise ValueError(f"{held} bytes of tensors do not fit into one protobuf")
     if any(isinstance(tensor, ir.ExternalTensor) for _, tensor in _initializers(model)):
@@ -151,12 +151,17 @@ def _initializers(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol
 
 def _threshold(model: ir.Model) -> int:
     """Size above which a tensor belongs into a data file: 1 MiB, or 1 KiB if the rest were too much for a protobuf."""
-    rest = sum(t.nbytes for _, t in _initializers(model) if not _is_large(t, EXTERNAL_ABOVE_BYTES))
+    rest = sum(_nbytes(t) for _, t in _initializers(model) if not _is_large(t, EXTERNAL_ABOVE_BYTES))
     return EXTERNAL_ABOVE_BYTES if rest < PROTOBUF_LIMIT_BYTES // 2 else _SMALL_BYTES
 
 
 def _is_large(tensor: ir.TensorProtocol, threshold: int) -> bool:
+    """Strings cannot lie in a data file."""
     return tensor.dtype != ir.DataType.STRING and tensor.nbytes > threshold
+
+
+def _nbytes(tensor: ir.TensorProtocol) -> int:
+    return sum(map(len, tensor.string_data())) if isinstance(tensor, ir.StringTensor) else tensor.nbytes
 
 
 def _held(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
