@@ -134,8 +134,12 @@ class _Heat:
         self._next_look = 1.0
 
     def refresh(self) -> list[str]:
-        """Who still runs. Raises NoCandidate where everyone was lost."""
-        self.running = [name for name in self.running if not self.timer.samples[name].lost]
+        """Who still runs. Where the last of them was lost, those that had left come back. Raises NoCandidate."""
+        alive = self.timer.alive
+        self.running = [name for name in self.running if name in alive]
+        if not self.running:
+            self.running, self.settled = alive, False
+            self._dropped.clear()
         if not self.running:
             losses = {name: samples.lost for name, samples in self.timer.samples.items() if samples.lost}
             raise NoCandidate(
