@@ -1,4 +1,4 @@
-"""The artifact: one `.neoc` file. Written whole or not at all; read as if it came from an enemy. Format: docs/artifact.md."""
+"""The artifact: one `.neoc` file, written whole or not at all, read as if it came from an enemy. See docs/artifact.md."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def pack(
 ) -> Artifact:
     """Write the artifact `path` and open it.
 
-    manifest: as in manifest.schema.json without what is reckoned here: format, neoc, members (the digests), each variant's
-    members, evidence (its digest), content_digest. members: path inside the artifact -> file or bytes; equal contents are
-    stored once, and references in `program` and `steps` follow. Raises OutputError; nothing half written is left.
+    manifest: as in manifest.schema.json without what is reckoned here: format, neoc, members (the digests), each
+    variant's members, evidence (its digest), content_digest. members: path inside the artifact -> file or bytes; equal
+    contents are stored once, and references in `program` and `steps` follow. Raises OutputError; nothing half written
+    is left.
     """
     made = {name: _digest(name, source) for name, source in sorted(members.items())}
     first: dict[str, str] = {}
@@ -115,7 +116,9 @@ def _copy(file: IO[bytes], entry: Entry, source: Source) -> None:
 class Artifact:
     """An artifact whose container and manifest were checked. Members are read, and checked, when asked for."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], entries: Mapping[str, Entry], identity: tuple[int, ...]) -> None:
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], entries: Mapping[str, Entry], identity: tuple[int, ...]
+    ) -> None:
         self.path, self.manifest = path, manifest
         self._entries, self._identity = entries, identity
         self._all = {name: _member(entries[name], record) for name, record in manifest["members"].items()}
@@ -267,6 +270,19 @@ class Artifact:
             yield handle
 
 
+def is_artifact(path: str | Path) -> bool:
+    """Whether a file is meant as an artifact, whole or damaged: by its name's ending, or by how it begins."""
+    path = Path(path)
+    if path.suffix == ".neoc":
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    return head.startswith(b"PK\3\4") and head[30:].startswith(MANIFEST.encode())
+
+
 def _member(entry: Entry, record: Mapping[str, Any]) -> Member:
     chunks = tuple(record.get("chunks", ()))
     return Member(entry.name, entry.start, entry.size, record["sha256"], record.get("chunk_bytes", 0), chunks)
@@ -300,7 +316,10 @@ def _readable(path: Path) -> Iterator[int]:
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
             raise InvalidArtifact(
-                "this is no neoc artifact", where=str(path), why=f"it is {kind}", fix="give a file that `neoc compile` wrote"
+                "this is no neoc artifact",
+                where=str(path),
+                why=f"it is {kind}",
+                fix="give a file that `neoc compile` wrote",
             )
         yield handle
     except OSError as error:

@@ -1,13 +1,15 @@
-"""The zip layer of an artifact: stored members, aligned, in one fixed layout that is written and accepted byte for byte.
+"""The zip layer of an artifact: stored, aligned members in one fixed layout, written and accepted byte for byte.
 
     local header + padding | data | local header + padding | data | ... | directory | ZIP64 end | ZIP64 locator | end
 
-Every member carries ZIP64 sizes, so that a file of 5 GB goes the same way as one of 5 kB. The extra field of a local header is
-padded until the data begin at a multiple of 64 bytes. Names, sizes and CRC-32s determine all other bytes: a reader rebuilds what
-the writer must have written and compares, and so no flag, date, gap, overlap or second directory can hide anything.
+Every member carries ZIP64 sizes, so that a file of 5 GB goes the same way as one of 5 kB. The extra field of a local
+header is padded until the data begin at a multiple of 64 bytes. Names, sizes and CRC-32s determine all other bytes: a
+reader rebuilds what the writer must have written and compares, and so no flag, date, gap, overlap or second directory
+can hide anything.
 
-The standard zipfile module reads these files (the tests hold it to that) but cannot replace this one: it does not align, it
-ignores what the local headers say beside the name, and it accepts gaps and leading bytes. Format: PKWARE APPNOTE.TXT 6.3.10.
+The standard zipfile module reads these files (the tests hold it to that) but cannot replace this one: it does not
+align, it ignores what the local headers say beside the name, and it accepts gaps and leading bytes. Format: PKWARE
+APPNOTE.TXT 6.3.10.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Entry:
 
 
 def lay_out(members: Iterable[tuple[str, int, int]]) -> tuple[Entry, ...]:
-    """Entries for (name, size, crc) in this order, each behind the one before. Raises ValueError for an unusable name."""
+    """Entries for (name, size, crc), each behind the one before. Raises ValueError for an unusable name."""
     entries: list[Entry] = []
     for name, size, crc in members:
         why = name_fault(name)
@@ -147,7 +149,9 @@ def _find_directory(handle: int, size: int, where: str) -> tuple[int, int, int]:
     end = tail[-_END.size :]
     if not end.startswith(b"PK\5\6"):
         if os.pread(handle, 4, 0) == b"PK\3\4":
-            raise _damaged(where, "it begins as a zip and does not end as one: it was cut short, or something was appended")
+            raise _damaged(
+                where, "it begins as a zip and does not end as one: it was cut short, or something was appended"
+            )
         raise InvalidArtifact(
             "this is no neoc artifact",
             where=where,

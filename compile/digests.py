@@ -1,7 +1,8 @@
-"""sha256 of members: made while packing, checked while the bytes are brought into memory that only this process can write.
+"""sha256 of members: made while packing, checked while the bytes are read into memory of this process alone.
 
-One sha256 runs at 0.4 GB/s (AVX2) to 2 GB/s (SHA instructions) on one core, so members of more than one chunk also carry a digest
-per chunk, and chunks are checked in parallel. Why bytes are read and not mapped: docs/adr/0003-verified-bytes.md.
+One sha256 runs at 0.4 GB/s (AVX2) to 2 GB/s (SHA instructions) on one core, so members of more than one chunk also
+carry a digest per chunk, and chunks are checked in parallel. Why bytes are read and not mapped:
+docs/adr/0003-verified-bytes.md.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def digest(source: Path | bytes) -> Digest:
 def load(handle: int, members: Sequence[Member], where: str, threads: int | None = None) -> dict[str, memoryview]:
     """Path -> the member's verified bytes, in private, page-aligned, read-only memory.
 
-    The memory is given back when the last view of it goes. `threads`: None for one a usable core. Raises InvalidArtifact.
+    The memory is given back when the last view of it goes. `threads`: None for one a usable core. Raises
+    InvalidArtifact.
     """
     memory = {member.path: _private(member.size) for member in members}
     jobs = deque(_jobs(handle, members, memory, where))

@@ -39,15 +39,15 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     temporary: Path | None = None
     try:
         _sweep(path)
-        with _beside(path) as file:
-            temporary = Path(file.name)
+        file, temporary = _beside(path)
+        with file:
             os.chmod(temporary, 0o666 & ~_umask())
-            yield file  # type: ignore[misc]
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
+            os.replace(temporary, path)  # while it is locked: an unlocked one may be swept
+            temporary = None
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
@@ -63,14 +63,15 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
                 temporary.unlink()
 
 
-def _beside(path: Path) -> IO[bytes]:
+def _beside(path: Path) -> tuple[IO[bytes], Path]:
     """A new file next to `path`, locked for as long as this process has it open."""
     while True:
-        file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX, delete=False)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
+        file = os.fdopen(handle, "w+b")
         with suppress(OSError):  # a file system without locks is never swept
             fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink > 0:
-            return file  # type: ignore[return-value]
+        if os.fstat(handle).st_nlink > 0:
+            return file, Path(name)
         file.close()  # swept by another process between its creation and its lock
 
 

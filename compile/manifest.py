@@ -1,7 +1,7 @@
 """manifest.json: its canonical bytes, its digest, and what a reader must find in it before anything is used.
 
-The full description is manifest.schema.json, which `neoc` validates when it writes. A device checks the part that opening
-depends on by the table below: jsonschema takes longer to import than an artifact may take to open.
+The full description is manifest.schema.json, which `neoc` validates when it writes. A device checks the part that
+opening depends on by the table below: jsonschema takes longer to import than an artifact may take to open.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def parse(raw: bytes, where: str, what: str) -> dict[str, Any]:
 
 def validate(manifest: Mapping[str, Any]) -> None:
     """Raises InternalError where the manifest does not fit manifest.schema.json."""
-    import jsonschema
+    import jsonschema  # type: ignore[import-untyped]
 
     schema = json.loads(Path(__file__).with_name("manifest.schema.json").read_text())
     faults = jsonschema.Draft202012Validator(schema).iter_errors(json.loads(canonical(manifest, MANIFEST)))
@@ -126,7 +126,12 @@ def _check_members(members: Mapping[str, Mapping[str, Any]], sizes: Mapping[str,
             continue
         _fit(record["chunks"], [_sha256], f"members.{path}.chunks", place)
         chunk = record.get("chunk_bytes")
-        if not _is(chunk, int) or chunk < 1 << 16 or len(record["chunks"]) != -(-record["size"] // chunk):
+        if (
+            not isinstance(chunk, int)
+            or isinstance(chunk, bool)
+            or chunk < 1 << 16
+            or len(record["chunks"]) != -(-record["size"] // chunk)
+        ):
             raise invalid(place, f"the chunks of member {path} do not cover its {record['size']} bytes")
 
 
@@ -295,4 +300,3 @@ def _stored(names: Mapping[str, str], stored: Mapping[str, str], who: str) -> di
     if missing:
         raise InternalError(f"{who} names members that are not packed", why=", ".join(missing))
     return {name: stored[path] for name, path in names.items()}
-

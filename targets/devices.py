@@ -1,5 +1,7 @@
-"""Which accelerators are here: NVIDIA GPUs by compute capability, Neuron devices by family. Asked only where an artifact
-needs one, through drivers' files and libraries: no framework is imported."""
+"""Which accelerators are here: NVIDIA GPUs by compute capability, Neuron devices by family.
+
+Asked only where an artifact needs one, through files and libraries of the drivers: no framework is imported.
+"""
 
 from __future__ import annotations
 

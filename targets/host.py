@@ -1,4 +1,4 @@
-"""What this machine is: architecture, ISA features, cores, memory, devices. Parsed from /proc/cpuinfo, detected once."""
+"""What this machine is: architecture, ISA features, cores, memory, devices. Detected once, from /proc/cpuinfo."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from neoc.compile.errors import Unavailable
 
 # The x86-64 psABI (System V ABI, AMD64 supplement, table 3.1 "Micro-Architecture Levels") in the spelling of
-# /proc/cpuinfo: SCE = syscall, CMPXCHG16B = cx16, LAHF-SAHF = lahf_lm, SSE3 = pni, LZCNT = abm. OSFXSR and OSXSAVE have no
-# flag of their own: Linux hides `fxsr` / `xsave` and all that builds on them where it does not enable them.
-_V1 = frozenset("cmov cx8 fpu fxsr mmx sse sse2 syscall".split())
-_V2 = _V1 | frozenset("cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3".split())
-_V3 = _V2 | frozenset("abm avx avx2 bmi1 bmi2 f16c fma movbe xsave".split())
-_V4 = _V3 | frozenset("avx512bw avx512cd avx512dq avx512f avx512vl".split())
+# /proc/cpuinfo: SCE = syscall, CMPXCHG16B = cx16, LAHF-SAHF = lahf_lm, SSE3 = pni, LZCNT = abm. OSFXSR and OSXSAVE
+# have no flag of their own: Linux hides `fxsr` / `xsave` and all that builds on them where it does not enable them.
+_V1 = frozenset(["cmov", "cx8", "fpu", "fxsr", "mmx", "sse", "sse2", "syscall"])
+_V2 = _V1 | frozenset(["cx16", "lahf_lm", "pni", "popcnt", "sse4_1", "sse4_2", "ssse3"])
+_V3 = _V2 | frozenset(["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"])
+_V4 = _V3 | frozenset(["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
 
 X86_LEVELS: dict[str, frozenset[str]] = {
     "x86-64": _V1,
@@ -32,8 +32,8 @@ _SYNONYMS = {"lzcnt": "abm", "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
 
-# Implementer and part of MIDR_EL1 -> LLVM's -mcpu name. Arm's and NVIDIA's technical reference manuals; the same table as in
-# util-linux's lscpu-arm.c.
+# Implementer and part of MIDR_EL1 -> LLVM's -mcpu name. Arm's and NVIDIA's technical reference manuals; the same table
+# as in util-linux's lscpu-arm.c.
 _ARM_CORES = {
     (0x41, 0xC07): "cortex-a7",
     (0x41, 0xC08): "cortex-a8",
@@ -83,9 +83,7 @@ def x86_level(features: Collection[str]) -> str:
     reached = [name for name, needed in X86_LEVELS.items() if needed <= present]
     if not reached:
         lacking = ", ".join(sorted(_V1 - present))
-        raise Unavailable(
-            "this CPU is not even x86-64", why=f"it lacks {lacking}", fix="use a 64-bit machine"
-        )
+        raise Unavailable("this CPU is not even x86-64", why=f"it lacks {lacking}", fix="use a 64-bit machine")
     return reached[-1]
 
 
@@ -109,8 +107,8 @@ class HostFacts:
 
     @property
     def level(self) -> str:
-        """psABI level on x86_64; elsewhere the architecture's own name."""
-        return x86_level(self.features) if self.arch == "x86_64" else self.arch
+        """psABI level on x86_64; the architecture's own name elsewhere, and where the features are not known."""
+        return x86_level(self.features) if X86_LEVELS["x86-64"] <= self.features else self.arch
 
     def has(self, feature: str) -> bool:
         return normalise(feature) in self.features

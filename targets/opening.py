@@ -1,0 +1,216 @@
+"""Opening an artifact: requirements first, then digests, then the engine. No framework, no compiler is imported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neoc.compile import registry
+from neoc.compile.artifact import Artifact
+from neoc.compile.contracts import Engine, FeedCheck, Feeds, Level, Requirement, Session, Signature, Toolchain, Variant
+from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
+from neoc.compile.settings import Settings
+from neoc.targets import requirements
+from neoc.targets.host import HostFacts, detect
+
+
+def open_artifact(
+    path: str | Path, threads: int | None = None, device: str | None = None, variant: str | None = None
+) -> Session:
+    """A session over the artifact, on this machine.
+
+    threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id, None for
+    the first. Raises InvalidArtifact (damaged, tampered with, of a future version), WrongDevice (for another chip),
+    MissingTool (with the command that installs what is missing), Unavailable (nothing in it can run), UsageError (no
+    such variant).
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot run anything", fix="give 1 or more")
+    artifact = Artifact.open(path)
+    chosen = artifact.variant(variant)
+    engines = admit(artifact, chosen, detect())
+    count = chosen["threads"] if threads is None else threads
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(_open_step(artifact, step, engine, count, device))
+            for step, engine in zip(chosen["steps"], engines, strict=True)
+        ]
+        session = sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
+        stack.pop_all()
+    return session
+
+
+def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> list[Engine]:
+    """The engines of the variant's steps, if it can run on `host`. Decided from the manifest: no member is read.
+
+    Raises WrongDevice, MissingTool, Unavailable, and InvalidArtifact for an engine that the name does not register.
+    """
+    needs = [Requirement.from_dict(r) for r in variant["requirements"]]
+    where = artifact.path.name
+    hardware = [r for r in needs if r.kind != "package"]
+    try:
+        requirements.require(hardware, host, where)
+    except WrongDevice as error:
+        if variant["level"] in (Level.EMITTED, Level.STANDIN):
+            error.why += f"; and it is of level {variant['level']}: no compiler of that chip has made it"
+        raise
+    _admit_level(artifact, variant)
+    engines = [_engine(step["engine"], where) for step in variant["steps"]]
+    software = [r for r in needs if r.kind == "package"]
+    for interpreter in {engine.interpreter for engine in engines}:
+        requirements.require(software, host, where, None if interpreter is None else packages_of(interpreter))
+    return engines
+
+
+def _engine(name: str, where: str) -> Engine:
+    if ":" in name:  # 'module:attribute' would import whatever the file says
+        raise InvalidArtifact(
+            f"the artifact names the engine {name!r}, which cannot be registered",
+            where=where,
+            fix="open only artifacts whose engines are registered by installed packages (entry point neoc.engines)",
+        )
+    try:
+        return registry.load_engine(name)
+    except UsageError as error:
+        raise MissingTool(
+            f"the artifact runs on the engine {name!r}, which is not installed",
+            where=where,
+            why=f"installed are: {', '.join(registry.engine_names())}",
+            fix="install the package that registers it, or a newer neoc: pip install --upgrade neoc",
+        ) from error
+
+
+def _admit_level(artifact: Artifact, variant: Mapping[str, Any]) -> None:
+    if variant["toolchain"] == Toolchain.STANDIN and not Settings.read().allow_standin:
+        raise Unavailable(
+            "the artifact was made by a stand-in tool chain",
+            where=artifact.path.name,
+            why="it exists to test neoc and computes nothing that counts",
+            fix="compile the model with the real tool chain; NEOC_ALLOW_STANDIN=1 opens it all the same",
+        )
+    if variant["toolchain"] == Toolchain.NONE:
+        raise Unavailable(
+            "the artifact holds compiler input, not machine code",
+            where=artifact.path.name,
+            why=f"it is of level {variant['level']}: no compiler of {artifact.manifest['target']['title']} has run",
+            fix="compile the model where that compiler is installed (`neoc doctor` names it)",
+        )
+
+
+def packages_of(interpreter: str) -> list[Path]:
+    """Where another interpreter's environment keeps its packages."""
+    prefix = Path(interpreter).absolute().parent.parent  # not resolved: an environment's python is a link
+    return sorted(prefix.glob("lib*/python3*/site-packages"))
+
+
+def _open_step(
+    artifact: Artifact, step: Mapping[str, Any], engine: Engine, threads: int, device: str | None
+) -> Session:
+    signature = Signature.from_dict(step["signature"]) if "signature" in step else artifact.signature
+    variant = Variant.from_dict(step["variant"])
+    if engine.interpreter is not None:
+        return _open_elsewhere(artifact, step, engine, signature, variant, threads, device)
+    contents = artifact.read(list(step["members"].values()))
+    members = {name: contents[path] for name, path in step["members"].items()}
+    return engine.open(members, signature, variant, threads, device)
+
+
+def _open_elsewhere(
+    artifact: Artifact,
+    step: Mapping[str, Any],
+    engine: Engine,
+    signature: Signature,
+    variant: Variant,
+    threads: int,
+    device: str | None,
+) -> Session:
+    """A session in a worker with the engine's own interpreter, over verified copies in a private folder."""
+    from neoc.compile.worker import Worker
+
+    with ExitStack() as stack:
+        worker = Worker(f"{artifact.path.name} on {engine.name}", interpreter=engine.interpreter)
+        stack.callback(worker.close)
+        with tempfile.TemporaryDirectory(prefix="neoc-") as folder:
+            files = artifact.extract(step["members"], Path(folder))
+            members = dict(zip(step["members"], files, strict=True))
+            # The worker maps the files while it opens them: they stay valid there when the folder goes.
+            session = worker.open(engine.name, members, signature, variant, threads, device)
+        stack.pop_all()
+    return _WorkerSession(session, worker)
+
+
+class _WorkerSession(Session):
+    """A remote session that takes its worker with it."""
+
+    def __init__(self, session: Session, worker: Any) -> None:
+        self.inputs, self.outputs, self.concurrency = session.inputs, session.outputs, session.concurrency
+        self._session, self._worker = session, worker
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        return self._session.run(feeds, outputs)
+
+    def run_raw(self, items: Sequence[object]) -> list[object]:
+        return self._session.run_raw(items)
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class ChainedSession(Session):
+    """The steps of a plan in order: each takes its inputs by name from the feeds and from the steps before it."""
+
+    def __init__(self, sessions: Sequence[Session], signature: Signature) -> None:
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self.concurrency = min(session.concurrency for session in sessions)
+        self._sessions = tuple(sessions)
+        self._check = FeedCheck(self.inputs)
+        given = {spec.name for spec in self.inputs}
+        made: set[str] = set()
+        for index, session in enumerate(sessions):
+            missing = sorted({spec.name for spec in session.inputs} - given - made)
+            if missing:
+                raise _unchained(f"step {index} takes {', '.join(missing)}, which nothing before it gives")
+            names = {spec.name for spec in session.outputs}
+            if names & (given | made):
+                raise _unchained(f"step {index} gives {', '.join(sorted(names & (given | made)))} once more")
+            made |= names
+        missing = sorted({spec.name for spec in self.outputs} - made)
+        if missing:
+            raise _unchained(f"no step gives {', '.join(missing)}")
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        self._check.check(feeds)
+        wanted = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
+        unknown = sorted(set(wanted) - {spec.name for spec in self.outputs})
+        if unknown:
+            raise FeedError(
+                f"there is no output named {', '.join(map(repr, unknown))}",
+                fix=f"the model gives {', '.join(spec.name for spec in self.outputs)}",
+            )
+        values = dict(feeds)
+        for session, asked in self._needed(wanted):
+            values |= session.run({spec.name: values[spec.name] for spec in session.inputs}, asked)
+        return {name: values[name] for name in wanted}
+
+    def _needed(self, wanted: Sequence[str]) -> list[tuple[Session, list[str]]]:
+        """Backwards from the outputs: the steps to run, and what to ask of each."""
+        needed, steps = set(wanted), []
+        for session in reversed(self._sessions):
+            asked = [spec.name for spec in session.outputs if spec.name in needed]
+            if asked:
+                steps.append((session, asked))
+                needed = (needed - set(asked)) | {spec.name for spec in session.inputs}
+        return steps[::-1]
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+
+
+def _unchained(why: str) -> InvalidArtifact:
+    return InvalidArtifact("the steps of the artifact do not fit together", why=why, fix="compile the model anew")
