@@ -433,6 +433,9 @@ class Engine(ABC):
     """True for an engine of last resort: never raced, used only where no other takes the model"""
     opt_in: bool = False
     """True for an engine that serves a target only where the target or the user names it"""
+    dispatches: bool = True
+    """False for an engine whose code uses what the target names and nothing else; True where the engine picks kernels by
+    the CPU that it finds, so that a run here says nothing about a lesser CPU"""
     oracle: bool = False
     """True for an engine that runs untouched sources (`open_source`) and so can be the reference of parity"""
     interpreter: str | None = None

@@ -61,6 +61,7 @@ _INSTALL = "install it with: pip install 'neoc[tvm]'"
 class Tvm(Engine):
     name = "tvm"
     opt_in = True
+    dispatches = False
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:

@@ -1,0 +1,65 @@
+"""SageMaker Neo's device names: every one gets an answer.
+
+The names are the TargetDevice enumeration of CreateCompilationJob (SageMaker API, service model of botocore 1.43).
+A target that is served lists its Neo names among its aliases; the table below says what becomes of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SERVED, NEAREST, RETIRED = "served", "nearest", "retired"
+
+
+@dataclass(frozen=True)
+class NeoName:
+    """One of Neo's names. `target`: what serves it, or what is nearest to it, or '' where nothing is."""
+
+    name: str
+    status: str
+    target: str
+    why: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "status": self.status, "target": self.target, "why": self.why}
+
+
+def _rows(status: str, target: str, why: str, names: str) -> list[NeoName]:
+    return [NeoName(name, status, target, why) for name in names.split()]
+
+
+_TABLE = [
+    *_rows(SERVED, "x86-64-v3", "Haswell and Broadwell: AVX2 and FMA", "ml_m4 ml_c4"),
+    *_rows(SERVED, "x86-64-v3", "Lambda's x86 workers promise AVX2", "lambda"),
+    *_rows(SERVED, "x86-64-v4", "Skylake-SP and later: AVX-512", "ml_m5 ml_c5"),
+    *_rows(SERVED, "inf2", "Inferentia2", "ml_inf2"),
+    *_rows(NEAREST, "aarch64", "Graviton2, generic 64-bit ARM code runs on it", "ml_m6g ml_c6g"),
+    *_rows(NEAREST, "aarch64", "its cores are 64-bit ARM", "rasp4b rk3399 imx8qm imx8mplus sbe_c aisage"),
+    *_rows(
+        NEAREST, "aarch64", "its host cores are 64-bit ARM, its accelerator is not used", "jacinto_tda4vm qcs605 qcs603"
+    ),
+    *_rows(
+        NEAREST,
+        "aarch64",
+        "its host cores are 64-bit ARM, its GPU is not used",
+        "jetson_nano jetson_xavier jetson_tx1 jetson_tx2",
+    ),
+    *_rows(NEAREST, "inf2", "Trainium shares Inferentia2's compiler, with another target flag", "ml_trn1"),
+    *_rows(NEAREST, "x86-64-v3", "its CPU is x86, its GPU is not used", "ml_p2 ml_p3 ml_g4dn"),
+    *_rows(NEAREST, "x86-64", "neoc builds for Linux", "x86_win32 x86_win64"),
+    *_rows(NEAREST, "", "32-bit ARM code is not built yet", "rasp3b rk3288 sitara_am57x"),
+    *_rows(
+        NEAREST,
+        "",
+        "Core ML models are built by Apple's coremltools, from the ONNX that `neoc export` writes",
+        "coreml",
+    ),
+    *_rows(RETIRED, "inf2", "Inferentia1 is archived by AWS", "ml_inf1"),
+    *_rows(RETIRED, "x86-64-v4", "Elastic Inference was shut down by AWS", "ml_eia2"),
+    *_rows(RETIRED, "", "DeepLens was shut down by AWS", "deeplens"),
+    *_rows(
+        RETIRED, "", "Ambarella's tool chain is closed, and Neo's support for it ended", "amba_cv2 amba_cv22 amba_cv25"
+    ),
+]
+NEO_NAMES: dict[str, NeoName] = {row.name: row for row in _TABLE}
