@@ -182,3 +182,108 @@ def pillow(n_in: int, n_out: int, name: str) -> Taps:
     scaled = weight * (1 << PILLOW_BITS)
     fixed = np.trunc(np.where(weight < 0, scaled - 0.5, scaled + 0.5)).astype(np.int32)
     return Taps(taps.first, fixed, PILLOW_BITS)
+
+
+def _torch_scale(n_in: int, n_out: int, align_corners: bool) -> float:
+    if align_corners:
+        return (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
+    return n_in / n_out
+
+
+def torch_uint8(n_in: int, n_out: int, name: str, antialias: bool) -> Taps:
+    """torch.nn.functional.interpolate on uint8: weights in int16 with as many fraction bits as the largest allows."""
+    taps = antialiased(n_in, n_out, name) if antialias else torch_plain(n_in, n_out, name, False)
+    weight = taps.weight.astype(np.float64)
+    largest = float(weight.max())
+    bits = next((b for b in range(22) if int(0.5 + largest * (1 << (b + 1))) >= 1 << 15), 22)
+    scaled = weight * (1 << bits)
+    fixed = np.trunc(np.where(scaled < 0, scaled - 0.5, scaled + 0.5)).astype(np.int32)
+    return Taps(taps.first, fixed, bits)
+
+
+def torch_plain(n_in: int, n_out: int, name: str, align_corners: bool) -> Taps:
+    """torch's interpolation without antialias in float64: 'bilinear', or 'bicubic' (a = -0.75).
+
+    Taps beyond a border are added to the border's own weight.
+    """
+    scale = _torch_scale(n_in, n_out, align_corners)
+    index = np.arange(n_out)
+    position = scale * index if align_corners else scale * (index + 0.5) - 0.5
+    if name == "bilinear":
+        position = np.maximum(position, 0.0)
+    base = np.floor(position).astype(np.int64)
+    x = position - base
+    if name == "bilinear":
+        base = np.minimum(base, n_in - 1)
+        offsets, weights = (0, 1), np.stack([1.0 - x, x], axis=1)
+    else:
+        offsets, weights = (-1, 0, 1, 2), _cubic_weights(x)
+    width = len(offsets)
+    first = np.clip(base + offsets[0], 0, max(n_in - width, 0))
+    folded = np.zeros((n_out, max(width, 1)))
+    for k, offset in enumerate(offsets):
+        place = np.clip(base + offset, 0, n_in - 1) - first
+        np.add.at(folded, (index, place), weights[:, k])
+    return Taps(first, folded)
+
+
+def _cubic_weights(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    a = -0.75
+
+    def near(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ((a + 2) * v - (a + 3)) * v * v + 1
+
+    def far(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ((a * v - 5 * a) * v + 8 * a) * v - 4 * a
+
+    return np.stack([far(x + 1), near(x), near(1 - x), far(2 - x)], axis=1)
+
+
+# --- layouts that the kernels read --------------------------------------------------------------------
+
+PIXELS = 16
+"""Rows of pixels are padded to a multiple of this."""
+
+
+def padded(n_out: int) -> int:
+    return -(-n_out // PIXELS) * PIXELS
+
+
+def pack_pairs(taps: Taps, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    """(byte offset of each padded pixel's first tap, int16 [groups of 4, 4 pixels * 4 channels, 2 taps])."""
+    width = padded(len(taps.first))
+    offset = np.zeros(width, np.int32)
+    offset[: len(taps.first)] = taps.first * 3
+    weight = np.zeros((width, 4, 2), np.int16)
+    weight[: len(taps.first), :3] = taps.weight[:, None, :]
+    return offset, np.ascontiguousarray(weight.reshape(width // 4, 16, 2))
+
+
+def pack_weights(taps: Taps, in_bytes: bool) -> tuple[NDArray[np.int32], NDArray[np.uint8], int]:
+    """(byte offsets, weights as `fixed_horizontal` reads them, quads of taps).
+
+    in_bytes: three signed bytes a weight (base 256, digits -128..127), else two int16 (base 2048, low part 0..2047).
+    """
+    n_out, k = taps.weight.shape
+    quads = -(-k // 4)
+    width = padded(n_out)
+    offset = np.zeros(width, np.int32)
+    offset[:n_out] = taps.first * 3
+    fixed = np.zeros((width, 4 * quads), np.int64)
+    fixed[:n_out, :k] = taps.weight
+    parts = _signed_bytes(fixed) if in_bytes else np.stack([fixed & 2047, fixed >> 11])
+    # [parts, groups, pixels, quads, taps] -> spread over the four channels
+    parts = parts.reshape(len(parts), width // 4, 4, quads, 4)
+    if in_bytes:
+        lanes = np.repeat(parts.transpose(1, 3, 0, 2, 4)[:, :, :, :, None, :], 4, axis=4)
+        return offset, np.ascontiguousarray(lanes.astype(np.int8)).view(np.uint8).reshape(-1), quads
+    halves = parts.reshape(2, width // 4, 4, quads, 2, 2).transpose(1, 3, 0, 4, 2, 5)
+    lanes = np.repeat(halves[:, :, :, :, :, None, :], 4, axis=5)
+    return offset, np.ascontiguousarray(lanes.astype(np.int16)).view(np.uint8).reshape(-1), quads
+
+
+def _signed_bytes(fixed: NDArray[np.int64]) -> NDArray[np.int64]:
+    low = ((fixed + 128) & 255) - 128
+    rest = (fixed - low) >> 8
+    middle = ((rest + 128) & 255) - 128
+    return np.stack([low, middle, (rest - middle) >> 8])
