@@ -49,17 +49,22 @@ def command(
 
 
 def examine() -> dict[str, Any]:
-    from neoc.compile.registry import engine_names, load_engine
+    from neoc.compile import registry
     from neoc.targets import all_targets
     from neoc.targets.host import detect, x86_level
 
     host = detect()
     targets = all_targets()
-    engines = []
-    for name in engine_names():
-        engine = load_engine(name)
-        serves = [target.name for target in targets if engine.serves(target)]
-        engines.append({"engine": name, "missing": engine.missing(), "serves": serves})
+    engines: list[dict[str, Any]] = [
+        {
+            "engine": engine.name,
+            "missing": engine.missing(),
+            "serves": [target.name for target in targets if engine.serves(target)],
+        }
+        for engine in registry.engines()
+    ]
+    lost = registry.broken(registry.ENGINES)
+    engines += [{"engine": name, "missing": why, "serves": []} for name, why in lost.items()]
     level = x86_level(host.features) if host.arch == "x86_64" else ""
     return {
         "host": {

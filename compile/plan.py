@@ -51,7 +51,7 @@ def engines_for(target: Target, options: CompileOptions) -> tuple[Engine, ...]:
                     fix=f"leave --engine out, or name one of: {', '.join(_serving(target))}",
                 )
         return tuple(chosen)
-    names = list(target.engines)
+    names = [name for name in target.engines if name not in registry.broken(registry.ENGINES)]
     names += [n for n in _serving(target) if n not in names and not registry.load_engine(n).opt_in]
     engines = [registry.load_engine(name) for name in names]
     if not options.reference_engine:
@@ -60,7 +60,7 @@ def engines_for(target: Target, options: CompileOptions) -> tuple[Engine, ...]:
 
 
 def _serving(target: Target) -> list[str]:
-    return [name for name in registry.engine_names() if registry.load_engine(name).serves(target)]
+    return [engine.name for engine in registry.engines() if engine.serves(target)]
 
 
 def views(program: Program, target: Target, options: CompileOptions) -> tuple[EngineView, ...]:

@@ -53,8 +53,7 @@ class Reference:
 
 def oracles() -> list[str]:
     """Engines that run untouched sources: compiled ones first, the reference evaluator last."""
-    engines = [registry.load_engine(name) for name in registry.engine_names()]
-    able = [engine for engine in engines if engine.oracle and engine.missing() is None]
+    able = [engine for engine in registry.engines() if engine.oracle and engine.missing() is None]
     return [engine.name for engine in sorted(able, key=lambda e: (e.fallback, e.name))]
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from neoc.compile.contracts import Engine, Session, Target
-from neoc.compile.errors import MissingTool, UsageError
+from neoc.compile.errors import MissingTool, NeocError, UsageError
 
 TARGETS, ENGINES = "neoc.targets", "neoc.engines"
 
@@ -27,7 +27,7 @@ def _load(group: str, name: str) -> Any:
     entry = _entries(group)[name]
     try:
         value = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise MissingTool(
             f"{group.removeprefix('neoc.')[:-1]} {name!r} cannot be loaded",
             where=entry.value,
@@ -57,6 +57,23 @@ def load_engine(name: str) -> Engine:
         raise _unknown("engine", name, engine_names())
     engine: Engine = _load(ENGINES, name)
     return engine
+
+
+def engines() -> tuple[Engine, ...]:
+    """Every registered engine that can be loaded; one that cannot loses only itself (`broken` says why)."""
+    return tuple(load_engine(name) for name in engine_names() if name not in broken(ENGINES))
+
+
+@cache
+def broken(group: str) -> dict[str, str]:
+    """Entry points of the group that do not load -> why: another package's fault that must not stop neoc."""
+    found = {}
+    for name in sorted(_entries(group)):
+        try:
+            _load(group, name)
+        except NeocError as error:
+            found[name] = str(error)
+    return found
 
 
 @cache
@@ -96,7 +113,7 @@ def resolve_target(target: Target | str) -> Target:
     if target in _entries(TARGETS):
         return load_target(target)
     for name in target_names():
-        if target in load_target(name).aliases:
+        if name not in broken(TARGETS) and target in load_target(name).aliases:
             return load_target(name)
     raise _unknown("target", target, target_names())
 

@@ -36,10 +36,11 @@ def get_target(name: str) -> Target:
 
 
 def all_targets() -> tuple[Target, ...]:
-    """Every registered target, by name."""
+    """Every registered target that can be loaded here, by name ('host' cannot where nothing serves this machine)."""
     from neoc.compile import registry
 
-    return tuple(registry.load_target(name) for name in registry.target_names())
+    lost = registry.broken(registry.TARGETS)
+    return tuple(registry.load_target(name) for name in registry.target_names() if name not in lost)
 
 
 def neo_names() -> tuple[NeoName, ...]:

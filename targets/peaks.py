@@ -1,14 +1,13 @@
 """The peaks of this machine: FLOP/s per dtype and memory bandwidth, measured in about five seconds and cached.
 
-With llvmlite the arithmetic peak comes from a loop of independent multiply-adds that live in registers, compiled for this
-CPU: nothing but the multiply-add units is timed. Without it, a BLAS matrix product gives a lower bound, and says so.
+With llvmlite the arithmetic peak comes from a loop of independent multiply-adds in registers, compiled for
+this CPU: nothing but the multiply-add units is timed. Without it, a BLAS matrix product gives a lower bound, and says so.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from neoc.compile.files import write_atomically
 from neoc.compile.settings import Settings
 from neoc.targets.host import HostFacts, detect
 
-REPEATS = 12
+REPEATS = 8
 TRIAD_BYTES = 64 << 20
 """of each of three arrays: several times the last-level cache of most machines"""
 
@@ -132,12 +131,14 @@ def _kernels(host: HostFacts) -> list[_Kernel]:
 def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
     """LLVM IR: for i in 0..n: every accumulator becomes accumulator * a + b (or accumulator + a . b)."""
     fused = intrinsic.startswith("llvm.fma")
-    phis = [f"  %p{k} = phi {acc} [ %seed, %entry ], [ %q{k}, %loop ]" for k in range(steps)]
+    phis = [f"  %p{k} = phi {acc} [ %z{k}, %entry ], [ %q{k}, %loop ]" for k in range(steps)]
     order = "{acc} %p{k}, {operand} %a, {operand} %a" if not fused else "{acc} %p{k}, {acc} %seed, {acc} %seed"
     calls = [f"  %q{k} = call {acc} @{intrinsic}({order.format(acc=acc, operand=operand, k=k)})" for k in range(steps)]
-    zero = "fadd"
-    sums = [f"  %s0 = {zero} {acc} %q0, %q1"]
-    sums += [f"  %s{k} = {zero} {acc} %s{k - 1}, %q{k + 1}" for k in range(1, steps - 1)]
+    # Every accumulator starts from another value: equal chains would be merged into one.
+    starts = [f"  %z0 = fadd {acc} %seed, %seed"]
+    starts += [f"  %z{k} = fadd {acc} %z{k - 1}, %seed" for k in range(1, steps)]
+    sums = [f"  %s0 = fadd {acc} %q0, %q1"]
+    sums += [f"  %s{k} = fadd {acc} %s{k - 1}, %q{k + 1}" for k in range(1, steps - 1)]
     declared = ", ".join([acc, operand, operand])
     lines = [
         f"declare {acc} @{intrinsic}({declared})",
@@ -145,6 +146,7 @@ def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
         "entry:",
         f"  %seed = load {acc}, ptr %out, align 1",
         f"  %a = load {operand}, ptr %out, align 1",
+        *starts,
         "  br label %loop",
         "loop:",
         "  %i = phi i64 [ 0, %entry ], [ %next, %loop ]",
@@ -187,27 +189,28 @@ _ALIVE: list[Any] = []
 def _rate(kernel: _Kernel, threads: int) -> float:
     """Operations per second of `threads` copies at once; the best of several short runs."""
     spare = [np.zeros(64, np.uint8) for _ in range(threads)]
-    count = 2_000_000
+    count = 4_000_000
     best = min(_together(lambda k: kernel.call(count, spare[k].ctypes.data), threads) for _ in range(REPEATS))
     return kernel.ops * count * threads / best
 
 
 def _together(call: Callable[[int], None], threads: int) -> float:
-    """Seconds until every thread has finished `call(its number)`."""
-    barrier = threading.Barrier(threads + 1)
+    """Seconds from the first start of `call(its number)` to the last end."""
+    barrier = threading.Barrier(threads)
+    began, ended = [0.0] * threads, [0.0] * threads
 
     def work(number: int) -> None:
         barrier.wait()
+        began[number] = time.perf_counter()
         call(number)
+        ended[number] = time.perf_counter()
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:
         worker.start()
-    barrier.wait()
-    start = time.perf_counter()
     for worker in workers:
         worker.join()
-    return time.perf_counter() - start
+    return max(ended) - min(began)
 
 
 def _blas_rate() -> float:
@@ -245,4 +248,4 @@ def _triad_rate(threads: int) -> float:
 
 if __name__ == "__main__":
     for name, figure in measure().peak_flops.items():
-        print(f"{name}: {figure.value / 1e9:.1f} GFLOP/s ({figure.source})", os.linesep, end="")
+        print(f"{name}: {figure.value / 1e9:.1f} GFLOP/s ({figure.source})")
