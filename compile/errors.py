@@ -186,4 +186,14 @@ class InternalError(NeocError):
 
 
 class PassFailure(InternalError):
-    pass
+    """A pass broke the program. `excerpt` shows the nodes around the fault, one a line."""
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "", excerpt: str = "") -> None:
+        super().__init__(what, where=where, why=why, fix=fix)
+        self.excerpt = excerpt
+
+    def __str__(self) -> str:
+        return super().__str__() + (f"\n{self.excerpt}" if self.excerpt else "")
+
+    def as_dict(self) -> dict[str, object]:
+        return super().as_dict() | {"excerpt": self.excerpt}

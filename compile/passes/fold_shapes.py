@@ -1,0 +1,216 @@
+"""Arithmetic on shapes: what is known of Shape -> Gather -> Concat -> Reshape chains becomes constant.
+
+Every small integer tensor that hangs on a shape is followed element by element; an element is a number or unknown.
+A tensor that is known in full is replaced: one static dimension of a dynamic tensor is enough for a Gather that picks
+it. A Reshape whose target is known but for one element takes -1 there:
+
+    Reshape(x, [d, 12, 64])  ->  Reshape(x, [-1, 12, 64])    as 12 * 64 > 0, the size of x leaves one choice for d
+
+Only shapes that inference derived from inputs and constants count. Those of graph outputs may rest on a declaration of
+the source, so they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from neoc.compile.passes import graph as g
+from neoc.compile.program import Program
+
+_LARGEST = 256
+"""elements; shapes and what is computed from them are small"""
+
+_DTYPES = (ir.DataType.INT64, ir.DataType.INT32)
+
+Partial = np.ndarray
+"""an object array whose elements are int or None"""
+
+Known = dict[ir.Value, Partial]
+
+
+@dataclass(frozen=True)
+class FoldShapes:
+    """Replaces known shape tensors, and targets of Reshape with one unknown element."""
+
+    def __call__(self, program: Program) -> Program:
+        copy = program.clone()
+        names = g.Names(copy.model)
+        known: Known = {}
+        did = False
+        for graph in g.graphs(copy.model):
+            for node in graph:
+                did |= _visit(node, known, names)
+        return g.changed(program, copy, did)
+
+
+def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
+    if node.domain != g.ONNX:
+        return False
+    if node.op_type == "Reshape" and (target := _with_wildcard(node, known)) is not None:
+        tensor = ir.tensor(np.array(target, np.int64))
+        assert node.graph is not None
+        node.replace_input_with(1, g.add_initializer(node.graph, names.fresh("shape"), tensor))
+        return True
+    rule = RULES.get(node.op_type)
+    if rule is None or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+        return False
+    result = rule(node, known)
+    if result is None or result.size > _LARGEST:
+        return False
+    output = node.outputs[0]
+    if output.dtype not in _DTYPES or not _fits(result, output.dtype):
+        return False
+    if any(e is None for e in result.flat):
+        known[output] = result
+        return False
+    tensor = ir.tensor(result.astype(output.dtype.numpy()), dtype=output.dtype)
+    assert node.graph is not None
+    name, output.name = output.name or "shape", names.fresh("replaced")
+    output.replace_all_uses_with(g.add_initializer(node.graph, name, tensor))
+    g.discard(node)
+    return True
+
+
+def _fits(result: Partial, dtype: ir.DataType) -> bool:
+    limits = np.iinfo(dtype.numpy())
+    return all(e is None or limits.min <= e <= limits.max for e in result.flat)
+
+
+def _with_wildcard(node: ir.Node, known: Known) -> list[int] | None:
+    """The target of a Reshape with -1 for its one unknown element; None where it has none, or several."""
+    target = known.get(node.inputs[1]) if node.inputs[1] is not None else None
+    if target is None or target.ndim != 1 or sum(e is None for e in target) != 1:
+        return None
+    if any(e is not None and e <= 0 for e in target):
+        return None
+    return [-1 if e is None else e for e in target]
+
+
+# ---- what is known of a value --------------------------------------------------------------------
+
+
+def _look(value: ir.Value | None, known: Known) -> Partial | None:
+    if value is None:
+        return None
+    if value in known:
+        return known[value]
+    array = g.constant_array(value, _LARGEST)
+    return None if array is None or array.dtype.kind not in "iu" else array.astype(object)
+
+
+def _dims(value: ir.Value | None) -> list[int | None] | None:
+    if value is None or value.shape is None or value.is_graph_output():
+        return None
+    return [d if isinstance(d, int) else None for d in value.shape]
+
+
+def _partial(elements: list[int | None]) -> Partial:
+    array = np.empty(len(elements), object)
+    array[:] = elements
+    return array
+
+
+# ---- one rule an operator --------------------------------------------------------------------------
+
+
+def _shape(node: ir.Node, known: Known) -> Partial | None:
+    """Shape(x)[i] = x.shape[i]"""
+    dims = _dims(node.inputs[0])
+    if dims is None:
+        return None
+    start, end = g.attribute_int(node, "start", 0), node.attributes.get("end")
+    return _partial(dims[slice(start, None if end is None else end.as_int())])
+
+
+def _size(node: ir.Node, known: Known) -> Partial | None:
+    """Size(x) = product of x.shape, where all of it is known"""
+    dims = _dims(node.inputs[0])
+    if dims is None or None in dims:
+        return None
+    return np.array(int(np.prod([d for d in dims if d is not None], dtype=np.int64)), object)
+
+
+def _gather(node: ir.Node, known: Known) -> Partial | None:
+    """Gather(v, i) = v[i], along the one axis of v"""
+    data, indices = _look(node.inputs[0], known), g.constant_array(node.inputs[1], _LARGEST)
+    if data is None or indices is None or data.ndim != 1:
+        return None
+    if any(not -len(data) <= i < len(data) for i in indices.flat):
+        return None
+    return np.asarray(data[indices], object)
+
+
+def _slice(node: ir.Node, known: Known) -> Partial | None:
+    """Slice(v, a, b, 0, s) = v[a:b:s]"""
+    data = _look(node.inputs[0], known)
+    arguments = [g.constant_ints(v) for v in node.inputs[1:]]
+    if data is None or data.ndim != 1 or len(arguments) < 2 or any(a is None or len(a) != 1 for a in arguments):
+        return None
+    start, end, axis, step = [a[0] for a in arguments if a] + [0, 1][len(arguments) - 2 :]
+    if axis not in (0, -1) or step < 1:
+        return None
+    return np.asarray(data[start:end:step], object)
+
+
+def _concat(node: ir.Node, known: Known) -> Partial | None:
+    """Concat(u, v) = [u..., v...]; a part of known length may have unknown elements"""
+    parts: list[Partial] = []
+    for value in node.inputs:
+        part = _look(value, known)
+        if part is None:
+            length = g.static_shape(value)
+            if length is None or len(length) != 1 or length[0] > _LARGEST or (value and value.is_graph_output()):
+                return None
+            part = _partial([None] * length[0])
+        parts.append(part)
+    return np.concatenate(parts) if all(p.ndim == 1 for p in parts) else None
+
+
+def _flat(node: ir.Node, known: Known) -> Partial | None:
+    """Squeeze([e]) = e, Unsqueeze(e) = [e], Reshape(v, shape): the same elements in another shape"""
+    data, shape = _look(node.inputs[0], known), g.static_shape(node.outputs[0])
+    if data is None or shape is None or int(np.prod(shape)) != data.size:
+        return None
+    return data.reshape(shape)
+
+
+def _same(node: ir.Node, known: Known) -> Partial | None:
+    """Identity(v) = v; Cast(v) = v between the integer types that hold shapes"""
+    if node.op_type == "Cast" and node.attributes["to"].as_int() not in _DTYPES:
+        return None
+    return _look(node.inputs[0], known)
+
+
+def _elementwise(function: Callable[[int, int], int]) -> Callable[[ir.Node, Known], Partial | None]:
+    """f(u, v)[i] = f(u[i], v[i]); unknown where one of them is"""
+
+    def rule(node: ir.Node, known: Known) -> Partial | None:
+        left, right = _look(node.inputs[0], known), _look(node.inputs[1], known)
+        if left is None or right is None:
+            return None
+        apply = np.frompyfunc(lambda a, b: None if a is None or b is None else function(a, b), 2, 1)
+        return np.asarray(apply(left, right), object)
+
+    return rule
+
+
+RULES: dict[str, Callable[[ir.Node, Known], Partial | None]] = {
+    "Shape": _shape,
+    "Size": _size,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Squeeze": _flat,
+    "Unsqueeze": _flat,
+    "Reshape": _flat,
+    "Identity": _same,
+    "Cast": _same,
+    "Add": _elementwise(lambda a, b: a + b),
+    "Sub": _elementwise(lambda a, b: a - b),
+    "Mul": _elementwise(lambda a, b: a * b),
+}
+"""Div and the rest need all their elements: FoldConstants takes them once those are known"""
