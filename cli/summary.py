@@ -33,7 +33,7 @@ def row(name: str, result: Artifact | NeocError) -> tuple[str, ...]:
 
 
 def _against(reported: dict[str, Any]) -> str:
-    rivals = reported.get("rivals", [])
+    rivals = [r for r in reported.get("rivals", []) if "ratio" in r]
     if not rivals:
         return "-"
     nearest = min(rivals, key=lambda r: r["ratio"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from neoc.compile import registry
 from neoc.compile.cache import BuildCache
 from neoc.compile.contracts import Built, Plan, Step, Target
-from neoc.compile.errors import MissingTool, NeocError
+from neoc.compile.errors import MissingTool, NeocError, OutputError
 from neoc.compile.options import CompileOptions
 from neoc.compile.program import Program
 from neoc.compile.settings import Settings
@@ -153,7 +153,10 @@ def build(shop: Workshop, program: Program, step: Step, target: Target) -> tuple
     _check_members(built, step)
     _write_built(built, folder)
     if shop.cache is not None:
-        built = _read_built(shop.cache.put(key, folder))
+        try:
+            built = _read_built(shop.cache.put(key, folder))
+        except OutputError as error:  # a full or locked cache costs the next compilation time, not this one its result
+            shop.progress("cache", str(error))
     return built, why
 
 

@@ -128,7 +128,10 @@ def _report(
     measured = interleave({name: timers[name] for name in shown}, budget_s=REPORT_SECONDS)
     rows = []
     for rival in shown[1:]:
-        rows.append({"id": rival, **ratio(measured[winner.id], measured[rival]).as_dict()})
+        if lost := measured[rival].lost or measured[winner.id].lost:
+            rows.append({"id": rival, "lost": lost})
+        else:
+            rows.append({"id": rival, **ratio(measured[winner.id], measured[rival]).as_dict()})
     return {
         "winner": {"id": winner.id, **measured[winner.id].as_dict()},
         "rivals": rows,
