@@ -226,7 +226,7 @@ class Worker:
         except OSError as error:
             raise self._unusable(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
-            hello = child.exchange(None, min(START_S, self.timeout_s), "starting a worker")
+            hello = child.exchange(None, START_S, "starting a worker")
         except WorkerCrashed as failure:
             raise self._unusable(self._why_no_hello(child.log.text(), failure)) from failure
         except BaseException:
@@ -253,7 +253,7 @@ class Worker:
     def _why_no_hello(self, log: str, failure: WorkerFailure) -> str:
         for line in reversed(log.splitlines()):
             if "No module named" in line:
-                return f"its environment lacks neoc's core ({line.split(': ', 1)[-1]})"
+                return f"its environment lacks neoc's core ({line[line.index('No module named') :].rstrip(')')})"
         return failure.why
 
     def _unusable(self, why: str, fix: str = "") -> MissingTool:
