@@ -1,0 +1,301 @@
+"""onnxruntime on the CPU: the program's ONNX as it is, optimised when it is opened.
+
+The artifact holds plain ONNX, so every variant of a program shares one build; what differs (optimisation level, arena,
+spinning) is decided at open. onnxruntime picks its kernels by CPUID, and its MLAS kernels cannot be capped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neoc.compile.contracts import (
+    Built,
+    Engine,
+    EngineOptions,
+    Feeds,
+    Gap,
+    Placement,
+    Requirement,
+    Session,
+    Signature,
+    Target,
+    Variant,
+    dtype_of,
+)
+from neoc.compile.errors import FeedError, MissingTool, UnsupportedModel, WrongDevice
+from neoc.targets.engines.tensors import ELEMENT_TYPES, PACKED_BITS, chosen, closed, feed_check, pack, unpack
+
+if TYPE_CHECKING:
+    from neoc.compile.program import Program
+
+MODEL, DATA = "model.onnx", "model.data"
+"""members: the graph; tensors over 1 MiB, if there are any"""
+
+INSTALL = "pip install onnxruntime"
+_CONFIG = "open.config."
+_OPTION = "onnxruntime."
+"""prefix of --option keys that go into the session's configuration"""
+
+
+class OnnxRuntime(Engine):
+    name = "onnxruntime"
+    oracle = True
+
+    def missing(self) -> str | None:
+        return None if _version() else f"the package onnxruntime is not installed; {INSTALL}"
+
+    def serves(self, target: Target) -> bool:
+        return target.arch == "x86_64"
+
+    def tools(self) -> Mapping[str, str]:
+        return {"onnxruntime": _version(), "onnx_ir": version("onnx_ir")} if _version() else {}
+
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        if not _version():
+            return ()  # `missing` says so; what its kernels are only the installed build knows
+        from neoc.targets.engines import onnxruntime_gaps
+
+        return onnxruntime_gaps.gaps(program)
+
+    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
+        """Optimisation level (EXTENDED keeps NCHW where ALL blocks the layout), arena, and with several threads
+        spinning and one thread alone, which wins on small graphs. Parallel execution mode was never faster."""
+        if options.precision != "fp32":
+            return ()
+        config = {_CONFIG + k.removeprefix(_OPTION): v for k, v in options.pairs if k.startswith(_OPTION)}
+        rows: list[tuple[str, int, dict[str, Any]]] = [
+            ("default", options.threads, {}),
+            ("extended", options.threads, {"level": "extended"}),
+            ("basic", options.threads, {"level": "basic"}),
+            ("noarena", options.threads, {"arena": False}),
+        ]
+        if options.threads > 1:
+            rows += [("nospin", options.threads, {"spinning": False}), ("1thread", 1, {})]
+        return tuple(
+            Variant.of(name, threads=threads, **config, **{f"open.{k}": v for k, v in knobs.items()})
+            for name, threads, knobs in rows
+        )
+
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        """Write the members and load them once, so that what cannot be loaded is known. Raises UnsupportedModel."""
+        from onnx_ir.passes.common import LiftSubgraphInitializersToMainGraphPass
+
+        from neoc.compile import onnx_io
+
+        model = program.model.clone()
+        # From memory onnxruntime takes the data of the main graph's tensors only, not of those in a body.
+        LiftSubgraphInitializersToMainGraphPass()(model)
+        onnx_io.write(model, folder / MODEL, data_name=DATA)
+        members = {name: folder / name for name in (MODEL, DATA) if (folder / name).exists()}
+        _load(str(folder / MODEL), _options(1, {"open.level": "disabled"}))
+        count = sum(1 for _ in program.nodes())
+        needs = Requirement("package", "onnxruntime", _version(), "minor")
+        return Built(members, (needs,), self.tools(), Placement(((self.name, count),)))
+
+    def open(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        if device not in (None, "cpu"):
+            raise WrongDevice(f"onnxruntime was built for the CPU, not for {device!r}", fix="leave the device out")
+        if not _version():
+            raise MissingTool("onnxruntime is not installed", fix=INSTALL)
+        options = _options(threads, dict(variant.options))
+        if DATA in members:  # onnxruntime copies what it needs while it loads; no file is read beside the members
+            options.add_external_initializers_from_files_in_memory([DATA], [members[DATA]], [members[DATA].nbytes])
+        return _session(_load(bytes(members[MODEL]), options), signature)
+
+    def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda feeds: session.run(names, feeds)
+
+    def open_source(self, source: Path, signature: Signature) -> Session:
+        return _session(_load(str(source), _options(1, {"open.level": "disabled"})), signature)
+
+
+@cache
+def _version() -> str:
+    """Of the installed distribution, '' where there is none. onnxruntime-gpu and others bring the same module."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        return ""
+
+
+# ---- loading ---------------------------------------------------------------------------------
+
+
+def _options(threads: int, knobs: Mapping[str, Any]) -> Any:
+    import onnxruntime as ort
+
+    levels = ort.GraphOptimizationLevel
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised; standard error stays the user's
+    options.graph_optimization_level = {
+        "all": levels.ORT_ENABLE_ALL,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "disabled": levels.ORT_DISABLE_ALL,
+    }[knobs.get("open.level", "all")]
+    if not knobs.get("open.arena", True):
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    if not knobs.get("open.spinning", True):
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in knobs.items():
+        if key.startswith(_CONFIG):
+            options.add_session_config_entry(key.removeprefix(_CONFIG), str(value))
+    return options
+
+
+def _load(model: str | bytes, options: Any) -> Any:
+    """A session of a path or of bytes. Raises UnsupportedModel."""
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except _failures() as error:
+        raise _unsupported(str(error)) from error
+    session._model_bytes = None  # it keeps a second copy, for providers that fall back
+    return session
+
+
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises: its own classes, each a plain Exception, and its binding's RuntimeError, ValueError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    own = [value for value in vars(native).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _unsupported(message: str) -> UnsupportedModel:
+    """The refusal in onnxruntime's words, the node taken out of them where they name one."""
+    found = re.search(r"(?:for|of) (?:Op )?([\w.]+)\((\d+)\)[^']*'([^']*)'", message)
+    operator, node = (found[1], found[3]) if found else ("", "")
+    words = " ".join(re.sub(r"\[ONNXRuntimeError\] : \d+ : |/onnxruntime_src/\S+ ", "", message).split())[:600]
+    gap = Gap("onnxruntime", node, operator, words)
+    return UnsupportedModel("onnxruntime cannot load the model", gaps=(gap,), where=node, why=words)
+
+
+# ---- sessions --------------------------------------------------------------------------------
+
+
+def _session(session: Any, signature: Signature) -> Session:
+    exotic = any(spec.dtype in ELEMENT_TYPES for spec in (*signature.inputs, *signature.outputs))
+    return (_ValueSession if exotic else OrtSession)(session, signature)
+
+
+class OrtSession(Session):
+    """Feeds go to the native call as they are: the check of the feeds is all that is added to it."""
+
+    concurrency = sys.maxsize
+    """InferenceSession.run may be called from any number of threads"""
+
+    def __init__(self, session: Any, signature: Signature) -> None:
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self._names = [spec.name for spec in self.outputs]
+        self._check = feed_check(self.inputs)
+        self._errors = _failures()
+        self._session = session
+        self._run = self._call(session)
+
+    def _call(self, session: Any) -> Any:
+        # The public run() validates names anew on every call, which costs more than the whole check here.
+        return getattr(session, "_sess", session).run
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        self._check(feeds)
+        names = self._names if outputs is None else chosen(outputs, self._names)
+        if not names:
+            return {}
+        try:
+            return dict(zip(names, self._run(names, feeds, None), strict=True))
+        except self._errors as error:
+            raise _rejected(error) from error
+
+    def close(self) -> None:
+        self._run = closed
+        self._session = None
+
+
+class _ValueSession(OrtSession):
+    """For models with bfloat16, float8 or packed inputs or outputs, which the binding does not turn into arrays."""
+
+    def _call(self, session: Any) -> Any:
+        native = getattr(session, "_sess", session)
+        kinds = {spec.name: spec.dtype for spec in self.outputs}
+
+        def call(names: list[str], feeds: Feeds, _: None) -> list[Any]:
+            arrays = {name: a if a.flags.c_contiguous else a.copy() for name, a in feeds.items()}
+            values = {name: _value(array) for name, array in arrays.items()}
+            results = native.run_with_ort_values(values, names, None)
+            return [_array(value, kinds[name]) for name, value in zip(names, results, strict=True)]
+
+        return call
+
+
+def _value(array: np.ndarray) -> Any:
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    dtype = array.dtype.name
+    if dtype in PACKED_BITS:
+        return _packed_value(pack(array), dtype, array.shape)
+    if dtype in ELEMENT_TYPES:
+        return native.OrtValue.ortvalue_from_numpy_with_onnx_type(array, ELEMENT_TYPES[dtype])
+    return native.OrtValue.ortvalue_from_numpy(array, _cpu())
+
+
+def _packed_value(data: np.ndarray, dtype: str, shape: Sequence[int]) -> Any:
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    make = native.OrtValue.ortvalue_from_shape_and_onnx_type
+    value = make(list(shape), ELEMENT_TYPES[dtype], _cpu())
+    ctypes.memmove(value.data_ptr(), data.ctypes.data, data.nbytes)
+    return value
+
+
+@cache
+def _cpu() -> Any:
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    return native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
+
+
+def _array(value: Any, dtype: str) -> Any:
+    if dtype not in ELEMENT_TYPES:
+        return value.numpy()
+    shape = value.shape()
+    if 0 in shape:
+        return np.empty(shape, dtype_of(dtype))
+    data = (ctypes.c_ubyte * value.tensor_size_in_bytes()).from_address(value.data_ptr())
+    return unpack(np.frombuffer(data, np.uint8), dtype, shape)
+
+
+def _rejected(error: Exception) -> FeedError:
+    """A session that loads and then raises was fed values that its operators reject (an index out of range ...)."""
+    words = re.sub(r"\[ONNXRuntimeError\] : \d+ : |/onnxruntime_src/\S+ ", "", str(error))
+    return FeedError(
+        "onnxruntime rejects these feeds",
+        why=" ".join(words.split())[:600],
+        fix="feed values and sizes that the model accepts",
+    )
