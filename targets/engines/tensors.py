@@ -90,7 +90,8 @@ def unpack(data: np.ndarray, dtype: str, shape: Sequence[int]) -> np.ndarray:
     """The inverse of `pack`: a fresh array of `dtype` and `shape` from bytes (uint8)."""
     bits = PACKED_BITS.get(dtype)
     if bits is None:
-        return data.view(dtype_of(dtype)).reshape(shape).copy()
+        array: np.ndarray = data.view(dtype_of(dtype)).reshape(shape).copy()
+        return array
     count = int(np.prod(shape, dtype=np.int64))
     codes = (data[:, None] >> (np.arange(8 // bits, dtype=np.uint8) * bits)) & ((1 << bits) - 1)
     codes = codes.reshape(-1)[:count]
@@ -100,5 +101,5 @@ def unpack(data: np.ndarray, dtype: str, shape: Sequence[int]) -> np.ndarray:
     if dtype.startswith("int"):  # two's complement in `bits` bits
         codes = codes.astype(np.int8)
         codes = np.where(codes >= 1 << (bits - 1), codes - (1 << bits), codes)
-    array: np.ndarray = codes.astype(dtype_of(dtype)).reshape(shape)
-    return array
+    wide: np.ndarray = codes.astype(dtype_of(dtype)).reshape(shape)
+    return wide
