@@ -1,4 +1,4 @@
-"""The artifact: one `.neoc` file, written whole or not at all, read as if it came from an enemy. See docs/artifact.md."""
+"""The artifact: one `.neoc` file, written whole or not at all, read as if an enemy had made it (docs/artifact.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from neoc.compile import container, digests
 from neoc.compile.container import Entry
 from neoc.compile.contracts import Level, Signature
-from neoc.compile.digests import CHUNK_BYTES, Digest, Member
+from neoc.compile.digests import Digest, Member
 from neoc.compile.errors import InternalError, InvalidArtifact, OutputError, UsageError
 from neoc.compile.files import atomic_file
 from neoc.compile.manifest import (
@@ -88,7 +88,7 @@ def _digest(name: str, source: Source) -> Digest:
 
 def _record(found: Digest) -> dict[str, Any]:
     record: dict[str, Any] = {"sha256": found.sha256, "size": found.size}
-    return record | {"chunk_bytes": CHUNK_BYTES, "chunks": list(found.chunks)} if found.chunks else record
+    return record | {"chunk_bytes": digests.CHUNK_BYTES, "chunks": list(found.chunks)} if found.chunks else record
 
 
 def _lay_out(members: list[tuple[str, int, int]], proof: bytes) -> tuple[Entry, ...]:
