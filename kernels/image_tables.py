@@ -8,6 +8,7 @@ plain numpy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,12 @@ class Taps:
     """
 
     first: NDArray[np.int64]
-    weight: NDArray[np.generic]
+    weight: NDArray[Any]
     bits: int = 0
+
+    def part(self, start: int, stop: int) -> Taps:
+        """The taps of output positions start..stop: a crop of the result."""
+        return Taps(self.first[start:stop], self.weight[start:stop], self.bits)
 
 
 def opencv_linear(n_in: int, n_out: int, axis: str) -> Taps:
@@ -47,17 +52,17 @@ def opencv_linear(n_in: int, n_out: int, axis: str) -> Taps:
     return Taps(first, _opencv_fixed(np.stack([np.float32(1) - fraction, fraction], axis=1)), OPENCV_BITS)
 
 
-def opencv_area_upscale(n_in: int, n_out: int) -> Taps:
-    """cv::resize INTER_AREA where it enlarges: two taps, weights of the 'area' kind, in fixed point."""
+def opencv_area_upscale(n_in: int, n_out: int, axis: str) -> Taps:
+    """cv::resize INTER_AREA where an axis enlarges: two taps, weights of the 'area' kind, in fixed point."""
     inverse = n_out / n_in
     scale = 1.0 / inverse
     index = np.arange(n_out)
     first = np.floor(index * scale).astype(np.int64)
     fraction = ((index + 1) - (first + 1) * inverse).astype(np.float32)
-    fraction = np.where(fraction <= 0, np.float32(0), fraction - np.floor(fraction))
-    inside = first < n_in - 1
-    fraction = np.where(inside, fraction, np.float32(0)).astype(np.float32)
-    first = np.minimum(first, n_in - 1)
+    fraction = np.where(fraction <= 0, np.float32(0), fraction - np.floor(fraction)).astype(np.float32)
+    if axis == "x":
+        fraction = np.where(first >= n_in - 1, np.float32(0), fraction).astype(np.float32)
+        first = np.minimum(first, n_in - 1)
     return Taps(first, _opencv_fixed(np.stack([np.float32(1) - fraction, fraction], axis=1)), OPENCV_BITS)
 
 
@@ -125,7 +130,8 @@ def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _hamming(x: NDArray[np.float64]) -> NDArray[np.float64]:
     x = np.abs(x)
     safe = np.where(x == 0, 1.0, x * np.pi)
-    value = np.sin(safe) / safe * (0.54 + 0.46 * np.cos(safe))
+    # The library's constants are float32.
+    value = np.sin(safe) / safe * (float(np.float32(0.54)) + float(np.float32(0.46)) * np.cos(safe))
     return np.where(x == 0, 1.0, np.where(x >= 1.0, 0.0, value))
 
 
@@ -154,14 +160,17 @@ FILTERS = {
 }
 
 
-def antialiased(n_in: int, n_out: int, name: str) -> Taps:
-    """The filter stretched by the scale where it shrinks; float64 weights that sum to 1 (Pillow's precompute_coeffs)."""
+def antialiased(n_in: int, n_out: int, name: str, real: type[np.floating[Any]] = np.float64) -> Taps:
+    """The filter stretched by the scale where it shrinks; weights that sum to 1 (Pillow's precompute_coeffs).
+
+    real: the precision in which positions are found; torch uses that of the image.
+    """
     function, support = FILTERS[name]
-    scale = n_in / n_out
-    stretch = max(scale, 1.0)
-    support *= stretch
+    scale = real(n_in) / real(n_out)
+    stretch = max(scale, real(1.0))
+    support = real(support) * stretch
     width = int(np.ceil(support)) * 2 + 1
-    centre = (np.arange(n_out) + 0.5) * scale
+    centre = (np.arange(n_out).astype(real) + real(0.5)) * scale
     # (int) truncates toward zero; the values below zero are then clamped to it anyway.
     first = np.maximum(np.trunc(centre - support + 0.5).astype(np.int64), 0)
     last = np.minimum(np.trunc(centre + support + 0.5).astype(np.int64), n_in)
@@ -184,10 +193,10 @@ def pillow(n_in: int, n_out: int, name: str) -> Taps:
     return Taps(taps.first, fixed, PILLOW_BITS)
 
 
-def _torch_scale(n_in: int, n_out: int, align_corners: bool) -> float:
+def _torch_scale(n_in: int, n_out: int, align_corners: bool, real: type[np.floating[Any]]) -> np.floating[Any]:
     if align_corners:
-        return (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
-    return n_in / n_out
+        return real(n_in - 1) / real(n_out - 1) if n_out > 1 else real(0.0)
+    return real(n_in) / real(n_out)
 
 
 def torch_uint8(n_in: int, n_out: int, name: str, antialias: bool) -> Taps:
@@ -201,16 +210,19 @@ def torch_uint8(n_in: int, n_out: int, name: str, antialias: bool) -> Taps:
     return Taps(taps.first, fixed, bits)
 
 
-def torch_plain(n_in: int, n_out: int, name: str, align_corners: bool) -> Taps:
-    """torch's interpolation without antialias in float64: 'bilinear', or 'bicubic' (a = -0.75).
+def torch_plain(
+    n_in: int, n_out: int, name: str, align_corners: bool, real: type[np.floating[Any]] = np.float64
+) -> Taps:
+    """torch's interpolation without antialias: 'bilinear', or 'bicubic' (a = -0.75).
 
     Taps beyond a border are added to the border's own weight.
     """
-    scale = _torch_scale(n_in, n_out, align_corners)
+    scale = _torch_scale(n_in, n_out, align_corners, real)
     index = np.arange(n_out)
-    position = scale * index if align_corners else scale * (index + 0.5) - 0.5
+    half = real(0.5)
+    position = scale * index.astype(real) if align_corners else scale * (index.astype(real) + half) - half
     if name == "bilinear":
-        position = np.maximum(position, 0.0)
+        position = np.maximum(position, real(0.0))
     base = np.floor(position).astype(np.int64)
     x = position - base
     if name == "bilinear":
@@ -287,3 +299,34 @@ def _signed_bytes(fixed: NDArray[np.int64]) -> NDArray[np.int64]:
     rest = (fixed - low) >> 8
     middle = ((rest + 128) & 255) - 128
     return np.stack([low, middle, (rest - middle) >> 8])
+
+
+# --- the words of a mode ------------------------------------------------------------------------------
+
+
+def pillow_vertical_first(h_in: int, w_in: int, h_out: int, w_out: int) -> bool:
+    """Pillow 13 resamples along y first where the height shrinks much more than the width; Pillow up to 12 never did."""
+    return h_in > h_out and h_in - h_out > 2 * (w_in - w_out)
+
+
+def torch_words(mode: str) -> tuple[str, bool, bool]:
+    """'torch-bilinear-antialias' -> (filter, antialias, align_corners). torchvision antialiases unless told not to."""
+    library, name, *words = mode.split("-")
+    antialias = "antialias" in words if library == "torch" else "noantialias" not in words
+    return name, antialias, "aligncorners" in words
+
+
+def torch_float(n_in: int, n_out: int, name: str, antialias: bool, align_corners: bool) -> Taps:
+    """interpolate on float32: the weights of `torch_uint8` before they are made integers."""
+    if antialias:
+        taps = antialiased(n_in, n_out, name, np.float32)
+    else:
+        taps = torch_plain(n_in, n_out, name, align_corners, np.float32)
+    return Taps(taps.first, taps.weight.astype(np.float32))
+
+
+def opencv_nearest(n_in: int, n_out: int) -> Taps:
+    """cv::resize INTER_NEAREST: floor(i * scale)."""
+    scale = 1.0 / (n_out / n_in)
+    first = np.minimum(np.floor(np.arange(n_out) * scale).astype(np.int64), n_in - 1)
+    return Taps(first, np.ones((n_out, 1), np.int32), 1)

@@ -142,6 +142,11 @@ _GUARD = os.environ.get("NEOC_KERNELS_GUARD") == "1"
 _REGISTRY: dict[str, Kernel] = {}
 
 
+def guarded() -> bool:
+    """Whether kernels run on guarded copies; code that passes bare addresses must pass arrays then."""
+    return _GUARD
+
+
 def kernel(*parameters: str, name: str = "") -> Callable[[Callable[..., None]], Kernel]:
     """Make a Kernel of a numba-subset function over pointers (`x[i]` reads, `x[i] = v` writes)."""
 
