@@ -66,15 +66,19 @@ def verify_all(shop: Workshop, program: Program, target: Target, candidates: Seq
         if exact is not None:
             more, failed = _settle(failed, exact, reference, rtol)
             passed += more
+    located: dict[str, str] = {}  # one search an engine: its variants go wrong in the same place
     for answer, reports in failed:
         answer.worker.close()
+        engine = answer.candidate.step.engine
+        if not passed and engine not in located:
+            located[engine] = _departure(shop, program, target, answer, reference, rtol)
         why = "; ".join(f"output {r.name} is {r.why}" for r in reports if not r.ok)
         shop.lose(
             answer.candidate.plan,
             "parity",
             ParityFailure(
                 f"{answer.candidate.plan.id} computes something else than the source",
-                where="" if passed else _departure(shop, program, target, answer, reference, rtol),
+                where=located.get(engine, ""),
                 why=f"{why} (against {reference.name})",
                 fix="report it to the engine with the programs that --dump writes, choose another with --engine, "
                 "or widen --tolerance if the difference is acceptable",
