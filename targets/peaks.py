@@ -1,18 +1,20 @@
 """The peaks of this machine: FLOP/s per dtype and memory bandwidth, measured in about five seconds and cached.
 
-With llvmlite the arithmetic peak comes from a loop of independent multiply-adds in registers, compiled for
-this CPU: nothing but the multiply-add units is timed. Without it, a BLAS matrix product gives a lower bound, and says so.
+With llvmlite the arithmetic peak comes from a loop of independent multiply-adds in registers, compiled for this CPU:
+nothing but the multiply-add units is timed. Without it, a BLAS matrix product gives a lower bound, and says so.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ from neoc.targets.host import HostFacts, detect
 REPEATS = 8
 TRIAD_BYTES = 64 << 20
 """of each of three arrays: several times the last-level cache of most machines"""
+TRIAD_BLOCK = 1 << 16
+"""elements worked on at a time: they stay in cache between the two passes, and numpy's own overhead stays below 2 %"""
+METHOD = 2
+"""raised when a kernel here changes: figures of another method are measured anew"""
 
 
 @dataclass(frozen=True)
@@ -37,18 +43,23 @@ class Peaks:
     bandwidth: Figure
     """bytes per second, read and written, between memory and chip"""
     threads: int
+    core_flops: dict[str, Figure]
+    """the same of one core alone"""
+    core_bandwidth: Figure
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "peak_flops": {k: [f.value, f.source] for k, f in self.peak_flops.items()},
             "bandwidth": [self.bandwidth.value, self.bandwidth.source],
             "threads": self.threads,
+            "core_flops": {k: [f.value, f.source] for k, f in self.core_flops.items()},
+            "core_bandwidth": [self.core_bandwidth.value, self.core_bandwidth.source],
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Peaks:
-        flops = {k: Figure(*pair) for k, pair in data["peak_flops"].items()}
-        return cls(flops, Figure(*data["bandwidth"]), data["threads"])
+        flops, alone = ({k: Figure(*pair) for k, pair in data[key].items()} for key in ("peak_flops", "core_flops"))
+        return cls(flops, Figure(*data["bandwidth"]), data["threads"], alone, Figure(*data["core_bandwidth"]))
 
 
 def cached() -> Peaks | None:
@@ -64,26 +75,45 @@ def measure(progress: Callable[[str, str], None] | None = None) -> Peaks:
     say = progress or (lambda stage, detail: None)
     host = detect()
     threads = max(1, host.logical_cores)
-    flops: dict[str, Figure] = {}
+    all_cores: dict[str, Figure] = {}
+    one_core: dict[str, Figure] = {}
     for kernel in _kernels(host):
         say("peak", kernel.dtype)
-        rate = _rate(kernel, threads)
-        flops[kernel.dtype] = Figure(rate, f"measured: {kernel.what}, {threads} threads, best of {REPEATS}")
-    if not flops:
+        for count, flops in ((threads, all_cores), (1, one_core)):
+            source = f"measured: {kernel.what}, {_threads(count)}, best of {REPEATS}"
+            flops[kernel.dtype] = Figure(_rate(kernel, count), source)
+    if not all_cores:
         say("peak", "float32 by BLAS")
-        flops["float32"] = Figure(_blas_rate(), "measured: numpy sgemm, a lower bound (llvmlite gives the real peak)")
+        figure = Figure(_blas_rate(), "measured: numpy sgemm, a lower bound (llvmlite gives the real peak)")
+        all_cores["float32"] = figure
     say("peak", "memory")
-    band = Figure(_triad_rate(threads), f"measured: triad a = b + s*c, {threads} threads, best of {REPEATS}")
-    found = Peaks(flops, band, threads)
+    together, alone = (
+        Figure(_triad_rate(count), f"measured: triad a = b + s*c, {_threads(count)}, best of {REPEATS}")
+        for count in (threads, 1)
+    )
+    found = Peaks(all_cores, together, threads, one_core, alone)
     _place().parent.mkdir(parents=True, exist_ok=True)
     write_atomically(_place(), json.dumps(found.as_dict(), indent=1).encode())
     return found
 
 
+def _threads(count: int) -> str:
+    return f"{count} thread" + "s" * (count > 1)
+
+
 def _place() -> Path:
+    """One file for a CPU model, its cores, and the versions of what measures."""
     host = detect()
-    words = f"{host.cpu}-{host.logical_cores}".replace("/", "_").replace(" ", "_")
+    tools = "-".join(f"{name}{_version(name)}" for name in ("llvmlite", "numpy"))
+    words = re.sub(r"[^\w.]+", "_", f"{host.cpu}-{host.logical_cores}-{METHOD}-{tools}")
     return Settings.read().cache_dir / "peaks" / f"{words}.json"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 # ---- arithmetic ----------------------------------------------------------------------------
@@ -107,6 +137,7 @@ _ROWS = (
     ("float32", "fma", "<8 x float>", "<8 x float>", 2, "llvm.fma.v8f32"),
     ("float64", "avx512f", "<8 x double>", "<8 x double>", 2, "llvm.fma.v8f64"),
     ("float64", "fma", "<4 x double>", "<4 x double>", 2, "llvm.fma.v4f64"),
+    ("int8", "avx512_vnni", "<16 x i32>", "<16 x i32>", 8, "llvm.x86.avx512.vpdpbusd.512"),
     ("bfloat16", "avx512_bf16", "<16 x float>", "<32 x bfloat>", 4, "llvm.x86.avx512bf16.dpbf16ps.512"),
 )
 
@@ -131,14 +162,15 @@ def _kernels(host: HostFacts) -> list[_Kernel]:
 def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
     """LLVM IR: for i in 0..n: every accumulator becomes accumulator * a + b (or accumulator + a . b)."""
     fused = intrinsic.startswith("llvm.fma")
+    add = "add" if " x i" in acc else "fadd"
     phis = [f"  %p{k} = phi {acc} [ %z{k}, %entry ], [ %q{k}, %loop ]" for k in range(steps)]
     order = "{acc} %p{k}, {operand} %a, {operand} %a" if not fused else "{acc} %p{k}, {acc} %seed, {acc} %seed"
     calls = [f"  %q{k} = call {acc} @{intrinsic}({order.format(acc=acc, operand=operand, k=k)})" for k in range(steps)]
     # Every accumulator starts from another value: equal chains would be merged into one.
-    starts = [f"  %z0 = fadd {acc} %seed, %seed"]
-    starts += [f"  %z{k} = fadd {acc} %z{k - 1}, %seed" for k in range(1, steps)]
-    sums = [f"  %s0 = fadd {acc} %q0, %q1"]
-    sums += [f"  %s{k} = fadd {acc} %s{k - 1}, %q{k + 1}" for k in range(1, steps - 1)]
+    starts = [f"  %z0 = {add} {acc} %seed, %seed"]
+    starts += [f"  %z{k} = {add} {acc} %z{k - 1}, %seed" for k in range(1, steps)]
+    sums = [f"  %s0 = {add} {acc} %q0, %q1"]
+    sums += [f"  %s{k} = {add} {acc} %s{k - 1}, %q{k + 1}" for k in range(1, steps - 1)]
     declared = ", ".join([acc, operand, operand])
     lines = [
         f"declare {acc} @{intrinsic}({declared})",
@@ -237,8 +269,8 @@ def _triad_rate(threads: int) -> float:
     def triad(number: int) -> None:
         a, b, c = arrays[number]
         # In blocks that stay in cache: numpy has no fused triad, so a second pass over memory would be counted as one.
-        for at in range(0, count, 4096):
-            block = slice(at, at + 4096)
+        for at in range(0, count, TRIAD_BLOCK):
+            block = slice(at, at + TRIAD_BLOCK)
             np.multiply(c[block], 3.0, out=a[block])
             np.add(a[block], b[block], out=a[block])
 
@@ -247,5 +279,7 @@ def _triad_rate(threads: int) -> float:
 
 
 if __name__ == "__main__":
-    for name, figure in measure().peak_flops.items():
-        print(f"{name}: {figure.value / 1e9:.1f} GFLOP/s ({figure.source})")
+    peaks = measure()
+    for name, figure in peaks.peak_flops.items():
+        print(f"{name}: {figure.value / 1e9:.1f} Gop/s ({figure.source})")
+    print(f"memory: {peaks.bandwidth.value / 1e9:.1f} GB/s ({peaks.bandwidth.source})")

@@ -166,6 +166,7 @@ def _node_gaps(node: ir.Node) -> Iterator[Gap]:
         yield _of(node, "a constant does not fit the 32 bits in which it computes int64", "keep constants in 32 bits")
 
 
+@cache
 def _table_holds() -> bool:
     try:
         return version("openvino") == table_version()

@@ -83,7 +83,8 @@ def pack(array: np.ndarray) -> np.ndarray:
     codes = np.zeros(-(-flat.size // per_byte) * per_byte, np.uint8)
     codes[: flat.size] = flat & ((1 << bits) - 1)
     shifted = codes.reshape(-1, per_byte) << (np.arange(per_byte, dtype=np.uint8) * bits)
-    return np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    packed: np.ndarray = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    return packed
 
 
 def unpack(data: np.ndarray, dtype: str, shape: Sequence[int]) -> np.ndarray:
