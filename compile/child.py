@@ -20,11 +20,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from neoc.compile import wire
 from neoc.compile.errors import WorkerCrashed, WorkerFailure, WorkerOutOfMemory, WorkerTimeout
 from neoc.compile.wire import Message, WireError
+
+if TYPE_CHECKING:
+    import psutil
 
 LOG_BYTES = 64 << 10
 PIPE_BYTES = 1 << 20
@@ -99,7 +102,10 @@ class ChildProcess:
         self._guard.watch(watch)
         try:
             self._send(buffers, deadline)
-            return wire.decode(lambda view: self._fill(view, deadline))
+            answer = wire.decode(lambda view: self._fill(view, deadline))
+            if watch is Watch.WORKING:
+                self._guard.look(tree=True)  # who left its group is found only while the process lives
+            return answer
         except (EOFError, BrokenPipeError, TimeoutError, WireError) as cause:
             failure = self._failure(cause, timeout_s, doing)
             self.end()
@@ -116,6 +122,7 @@ class ChildProcess:
         if not self.alive:
             return
         deadline = time.monotonic() + patience_s
+        self._guard.look(tree=True)
         try:
             self._send(wire.encode(farewell), deadline)
             self._await_exit(deadline - time.monotonic())
@@ -127,7 +134,7 @@ class ChildProcess:
     def kill(self) -> None:
         """Kill everything that is left of it, from any thread; an exchange in flight ends with WorkerCrashed."""
         if self.alive:
-            kill_tree(self._process)
+            kill_tree(self._process, self._guard.seen)
 
     def end(self) -> None:
         """Kill everything that is left of it, and wait until it is gone. Safe to call twice."""
@@ -248,6 +255,8 @@ class MemoryGuard:
     def __init__(self, process: subprocess.Popen[bytes], limit: int) -> None:
         self.limit = limit
         self.exceeded: int | None = None
+        self.seen: list[psutil.Process] = []
+        """the descendants at the last scan"""
         self._process, self._level = process, Watch.IDLE
         self._wake, self._stopped = threading.Event(), False
         threading.Thread(target=self._run, name="neoc memory guard", daemon=True).start()
@@ -270,53 +279,51 @@ class MemoryGuard:
             if self._stopped or not per_scan:
                 continue
             looks += 1
-            resident = resident_bytes(self._process.pid, tree=looks % per_scan == 0)
+            resident = self.look(tree=looks % per_scan == 0)
             if resident > self.limit:
                 self.exceeded = resident
-                kill_tree(self._process)
+                kill_tree(self._process, self.seen)
                 return
 
+    def look(self, tree: bool) -> int:
+        """Resident bytes of the process, or of it and all its descendants; 0 where it is gone."""
+        import psutil
 
-def resident_bytes(pid: int, tree: bool) -> int:
-    """Resident bytes of a process, or of it and all its descendants; 0 where it is gone."""
-    import psutil
-
-    try:
-        top = psutil.Process(pid)
-        processes = [top, *top.children(recursive=True)] if tree else [top]
-    except psutil.NoSuchProcess:
-        return 0
-    total = 0
-    for process in processes:
         try:
-            total += process.memory_info().rss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return total
+            top = psutil.Process(self._process.pid)
+            if tree:
+                self.seen = top.children(recursive=True)
+        except psutil.NoSuchProcess:
+            return 0
+        total = 0
+        for process in [top, *self.seen] if tree else [top]:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_info().rss
+        return total
 
 
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the group, and to descendants that left it. The process must not have been reaped."""
+def kill_tree(process: subprocess.Popen[bytes], seen: Sequence[psutil.Process]) -> None:
+    """SIGKILL to the group, and to descendants that left it: those it has now, and those `seen` before.
+
+    The process must not have been reaped; psutil.Process knows a number that was given to another one.
+    """
     import psutil
 
     if process.returncode is not None:
         return
-    try:
-        strays = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        strays = []
+    strays = set(seen)
+    with suppress(psutil.NoSuchProcess):
+        strays.update(psutil.Process(process.pid).children(recursive=True))
     with suppress(ProcessLookupError, PermissionError):  # nothing left there, or only what another user owns
         os.killpg(process.pid, signal.SIGKILL)
     for stray in strays:
-        try:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             stray.kill()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
 
 
 def _end(process: subprocess.Popen[bytes], guard: MemoryGuard, scratch: Path) -> None:
     guard.stop()
-    kill_tree(process)
+    kill_tree(process, guard.seen)
     with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: it dies as soon as that lets go
         process.wait(10)
     for pipe in (process.stdin, process.stdout):
