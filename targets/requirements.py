@@ -15,7 +15,6 @@ from neoc.targets.host import X86_LEVELS, HostFacts, normalise
 
 _ACCELERATORS = {"nvidia": "cuda", "neuron": "neuron"}
 """an 'arch' that is no CPU -> the kind of device that stands for it"""
-_RECOMPILE = "compile the model for this machine: `neoc compile MODEL --target {target}`"
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,11 @@ def _isa(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] | N
 
 
 def _recompile(host: HostFacts) -> str:
-    """The nearest target that runs here, by name where neoc has one."""
-    target = host.level if host.level in X86_LEVELS or host.arch == "aarch64" else "host"
-    return _RECOMPILE.format(target="x86-64" if target == "x86-64-v2" else target)  # v2 is no target of its own
+    """The nearest target that runs here; a psABI v2 machine runs what was made for the baseline."""
+    target = {"x86-64-v2": "x86-64"}.get(host.level, host.level)
+    if target not in X86_LEVELS and target != "aarch64":
+        return "open it on such a machine: neoc serves no target of this one yet"
+    return f"compile the model for this machine: `neoc compile MODEL --target {target}`"
 
 
 def _device(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] | None) -> list[Lack]:
@@ -114,7 +115,7 @@ def _device(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] 
 
 def _no_device(name: str, host: HostFacts) -> Lack:
     devices = ", ".join(host.present_devices()) or "none"
-    fix = f"open it on a machine with {name}, or compile the model for this one: --target host"
+    fix = f"open it on a machine with {name}, or {_recompile(host)}"
     return Lack(f"it needs {name}, and the accelerators here are: {devices}", fix, software=False)
 
 
