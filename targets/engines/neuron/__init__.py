@@ -1,1 +1,219 @@
-"""neoc."""
+"""AWS Neuron: ONNX -> HLO by an op table and jax -> neuronx-cc where it is installed.
+
+Without the compiler the artifact holds the compiler's input, checked by the rules of its documentation: level
+`emitted`. Members: module.hlo.pb; weights.raw, the module's leading parameters one after another; io.json, which says
+what each parameter and result is; model.neff where the compiler made one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neoc.compile.contracts import (
+    Built,
+    Engine,
+    EngineOptions,
+    Gap,
+    Placement,
+    Session,
+    Signature,
+    Target,
+    Toolchain,
+    Variant,
+)
+from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError, WrongDevice
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neoc.compile.program import Program
+    from neoc.targets.engines.neuron.lower import Lowered
+
+MODULE, WEIGHTS, IO, NEFF = "module.hlo.pb", "weights.raw", "io.json", "model.neff"
+ALIGNMENT = 64
+"""bytes: on such a boundary each weight begins in the member"""
+
+_OPTIONS = {"neuron.model-type": ("generic", "transformer", "unet-inference"), "neuron.optlevel": ("1", "2", "3")}
+"""--option keys, with the values that the compiler documents"""
+
+
+class Neuron(Engine):
+    name = "neuron"
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("jax") is None:
+            return "jax is not installed; install it with: pip install 'neoc[neuron-lower]'"
+        return None
+
+    def serves(self, target: Target) -> bool:
+        return target.arch == "neuron" and bool(target.fact("compiler_target"))
+
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        from neoc.targets.engines.neuron.gaps import find_gaps
+
+        return find_gaps(program, self.name)
+
+    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
+        """fp32 as the model has it; bf16 in the matrix engine alone, or everywhere."""
+        extra = _extra(options)
+        if options.precision == "fp32":
+            return (Variant.of("fp32", auto_cast="none", **extra),)
+        if options.precision == "bf16":
+            casts = ("matmult", "all")
+            return tuple(Variant.of(f"bf16-{c}", precision="bf16", auto_cast=c, **extra) for c in casts)
+        return ()
+
+    def tools(self) -> Mapping[str, str]:
+        from neoc.targets.engines.neuron.compiler import PROGRAM, find_compiler
+        from neoc.targets.engines.neuron.preflight import rule_set
+
+        compiler = find_compiler()
+        found = {"neuron-rules": rule_set().name, **_versions("jax", "jaxlib")}
+        return found | ({PROGRAM: compiler.version} if compiler else {})
+
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        from neoc.targets.engines.neuron import compiler as neuronx_cc
+        from neoc.targets.engines.neuron.lower import lower
+        from neoc.targets.engines.neuron.preflight import rule_set
+
+        if gaps := self.gaps(program, target):
+            raise UnsupportedModel(f"{target.name} cannot take the model", gaps=gaps, fix="see the gaps")
+        lowered = lower(program)
+        warnings = self._examined(lowered, target)
+        members = _write(lowered, folder)
+        found = neuronx_cc.find_compiler()
+        if found:
+            members[NEFF] = folder / NEFF
+            neuronx_cc.compile_module(found, members[MODULE], target.fact("compiler_target"), variant, members[NEFF])
+        notes = [f"the module passes neoc's preflight, rules of {rule_set().name}", *warnings, *_notes(lowered)]
+        return Built(
+            members=members,
+            requirements=(),
+            tools=self.tools(),
+            placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
+            toolchain=Toolchain.REAL if found else Toolchain.NONE,
+            notes=(*notes, *([] if found else [f"not compiled: {neuronx_cc.why_none()}"])),
+        )
+
+    def _examined(self, lowered: Lowered, target: Target) -> list[str]:
+        """The preflight's warnings. Raises UnsupportedModel for its errors."""
+        from neoc.targets.engines.neuron import hlo
+        from neoc.targets.engines.neuron.preflight import examine, rule_set
+
+        findings = examine(hlo.read(lowered.module), rule_set())
+        errors = [f for f in findings if f.is_error]
+        if errors:
+            raise UnsupportedModel(
+                f"the program lowered for {target.name} breaks rules of its compiler",
+                gaps=[
+                    Gap(self.name, f.instruction.source, f.instruction.opcode, f.message, "", f.advice, f.code)
+                    for f in errors
+                ],
+                why=str(errors[0]),
+                fix="see the gaps",
+            )
+        return list(dict.fromkeys(str(f) for f in findings))
+
+    def open(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        from neoc.targets.devices import neuron_devices
+
+        if not neuron_devices():
+            raise WrongDevice(
+                "the artifact is for an AWS Neuron device, and this machine has none",
+                why="no device of the Neuron driver was found",
+                fix="open it on an inf2 instance; on this machine, compile for --target host",
+            )
+        if NEFF not in members:
+            raise WrongDevice(
+                "the artifact holds no program for the device",
+                why="it was made without the Neuron compiler: it holds the compiler's input only",
+                fix="compile the model again where neuronx-cc is installed",
+            )
+        raise MissingTool(
+            "this version of neoc cannot run Neuron programs",
+            why="it has no adapter to the Neuron runtime yet",
+            fix="take model.neff out with `neoc export`, and run it with AWS's own runtime",
+        )
+
+
+def _extra(options: EngineOptions) -> dict[str, Any]:
+    """--option pairs for the compiler. Raises UsageError for a value that it does not document."""
+    chosen = {}
+    for key, value in options.pairs:
+        if key not in _OPTIONS:
+            continue
+        if value not in _OPTIONS[key]:
+            raise UsageError(f"--option {key}={value} is not known", fix=f"one of: {', '.join(_OPTIONS[key])}")
+        chosen[key.removeprefix("neuron.").replace("-", "_")] = value
+    return chosen
+
+
+def _versions(*distributions: str) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _notes(lowered: Lowered) -> list[str]:
+    notes = []
+    if lowered.dropped:
+        notes.append(f"no output depends on {', '.join(map(repr, lowered.dropped))}: the module does not take it")
+    if any(spec.dtype in ("int64", "uint64") for spec in (*lowered.parameters, *lowered.results)):
+        notes.append("the compiler narrows 64-bit integers to 32 bits")
+    return notes
+
+
+# ---- members ---------------------------------------------------------------------------------------
+
+
+def _write(lowered: Lowered, folder: Path) -> dict[str, Path]:
+    (folder / MODULE).write_bytes(lowered.module)
+    places = {}
+    with (folder / WEIGHTS).open("wb") as file:
+        for name, value in lowered.weights.items():
+            file.write(bytes(-file.tell() % ALIGNMENT))
+            places[name] = {"offset": file.tell(), "bytes": value.nbytes}
+            file.write(value.tobytes())
+    parameters = [
+        {"kind": "weight" if spec.name in places else "input", **spec.as_dict(), **places.get(spec.name, {})}
+        for spec in lowered.parameters
+    ]
+    facts = {
+        "version": 1,
+        "parameters": parameters,
+        "results": [spec.as_dict() for spec in lowered.results],
+        "dropped": list(lowered.dropped),
+    }
+    (folder / IO).write_text(json.dumps(facts, indent=1))
+    return {name: folder / name for name in (MODULE, WEIGHTS, IO)}
+
+
+def read_weights(io: Mapping[str, Any], data: memoryview | bytes) -> dict[str, np.ndarray]:
+    """The weights by name, as views of the member weights.raw."""
+    import numpy as np
+
+    from neoc.compile.contracts import dtype_of
+
+    return {
+        row["name"]: np.frombuffer(data, np.uint8, row["bytes"], row["offset"])
+        .view(dtype_of(row["dtype"]))
+        .reshape(row["shape"])
+        for row in io["parameters"]
+        if row["kind"] == "weight"
+    }

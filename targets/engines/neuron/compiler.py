@@ -1,0 +1,123 @@
+"""AWS's compiler, neuronx-cc, as a program: finding it, calling it, telling what it said.
+
+On the public package index, neuronx-cc and its relatives are placeholders of version 1.0 that install without error
+and hold nothing: only the program itself counts as found.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from neoc.compile.contracts import Gap, Variant
+from neoc.compile.errors import UnsupportedModel, WorkerCrashed, WorkerOutOfMemory
+
+PROGRAM = "neuronx-cc"
+PLACEHOLDER = "1.0"
+"""version of the public placeholder packages; the real ones have been above 2 since 2023"""
+
+_INSTALL = "install it from AWS's own package repository (Neuron documentation, Setup Guide)"
+_CODE = re.compile(r"NCC_([A-Z]+\d+)")
+_PROBE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Compiler:
+    path: str
+    version: str
+
+
+@cache
+def find_compiler() -> Compiler | None:
+    """The compiler, if one is on PATH and answers."""
+    path = shutil.which(PROGRAM)
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return Compiler(path, _installed() or "unknown") if done.returncode == 0 else None
+
+
+def why_none() -> str:
+    """Why no compiler was found, and what to do about it."""
+    if _is_placeholder(_installed()):
+        return f"the installed package {PROGRAM} {_installed()} is an empty placeholder; {_INSTALL}"
+    if shutil.which(PROGRAM):
+        return f"{PROGRAM} is on PATH but does not answer to --help; {_INSTALL}"
+    return f"{PROGRAM} is not on PATH; {_INSTALL}"
+
+
+def _installed() -> str | None:
+    try:
+        return version(PROGRAM)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_placeholder(found: str | None) -> bool:
+    return found is not None and (found == PLACEHOLDER or found.startswith(f"{PLACEHOLDER}."))
+
+
+def command(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> list[str]:
+    """The command line. --auto-cast is always given: its default has changed between releases."""
+    cast = variant.get("auto_cast", "none")
+    words = [compiler.path, "compile", str(module), "--framework", "XLA", "--target", target]
+    words += [
+        "--model-type",
+        str(variant.get("model_type", "generic")),
+        "--optlevel",
+        str(variant.get("optlevel", "2")),
+    ]
+    words += ["--auto-cast", cast, *(["--auto-cast-type", "bf16"] if cast != "none" else [])]
+    return [*words, "--output", str(output), "--logfile", str(output.with_suffix(".log"))]
+
+
+def compile_module(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> None:
+    """Compile an HLO module to a NEFF at `output`.
+
+    Raises UnsupportedModel with what the compiler refused, WorkerOutOfMemory, WorkerCrashed.
+    """
+    words = command(compiler, module, target, variant, output)
+    done = subprocess.run(
+        words,
+        cwd=output.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said = (done.stderr + done.stdout).strip()
+    tail = " ".join(said.split()[-60:])
+    if done.returncode in (-9, 137):
+        raise WorkerOutOfMemory(
+            f"{PROGRAM} was killed",
+            why="most likely for want of memory",
+            fix="compile on a machine with more of it, or lower the optimisation: --option neuron.optlevel=1",
+        )
+    if done.returncode:
+        if gaps := _refused(said):
+            raise UnsupportedModel(f"{PROGRAM} refuses the model", why=tail, gaps=gaps, fix="see the gaps")
+        raise WorkerCrashed(f"{PROGRAM} failed with status {done.returncode}", where=" ".join(words), why=tail)
+    if not output.is_file() or not output.stat().st_size:
+        raise WorkerCrashed(
+            f"{PROGRAM} reported success and wrote no NEFF",
+            where=" ".join(words),
+            why=tail,
+            fix="run the command by hand",
+        )
+
+
+def _refused(said: str) -> tuple[Gap, ...]:
+    """One gap for each line that carries a code of the compiler's error catalogue."""
+    lines = dict.fromkeys(line.strip() for line in said.splitlines() if _CODE.search(line))
+    return tuple(Gap("neuron", "", "", line, code=_CODE.findall(line)[0]) for line in lines)
