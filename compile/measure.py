@@ -229,6 +229,8 @@ class Timer:
         self.samples = {name: Samples(name) for name in entrants}
         self._entrants, self._block_s, self._clock = entrants, block_s, clock
         self._typical_s: dict[str, float] = {}
+        self._wall_s: dict[str, float] = {}
+        """per iteration, what lies between and around the timed calls included"""
         self._rounds = 0
 
     @property
@@ -249,7 +251,7 @@ class Timer:
 
     def predicted_s(self, names: Sequence[str]) -> float:
         """What a round of `names` will take."""
-        return sum(self._per_block(name) * self._typical_s[name] for name in names)
+        return sum(self._per_block(name) * self._wall_s[name] for name in names)
 
     def round(self, names: Sequence[str], order: str = "rotate+reverse") -> None:
         """One block of each. A round in which one was lost counts for the others."""
@@ -262,11 +264,13 @@ class Timer:
                 self.samples[name].blocks[index] = block
 
     def _run(self, name: str, iterations: int) -> np.ndarray | None:
+        start = self._clock()
         try:
             block = np.asarray(self._entrants[name](iterations))
         except NeocError as error:
             self.samples[name].lost = str(error)
             return None
+        self._wall_s[name] = (self._clock() - start) / iterations
         self._typical_s[name] = max(float(np.median(block)), 1.0) / 1e9
         return block
 
