@@ -86,7 +86,7 @@ class Kernel:
         self.ir = ir
         self._entry: Callable[[bytes], None] | None = None
         self._pack = struct.Struct("".join("d" if p in ("f32", "f64") else "q" for p in parameters)).pack
-        self._pointers = tuple(_POINTEES[p[:-1]] if p.endswith("*") else None for p in parameters)
+        self._pointers = tuple(_pointee(p) for p in parameters)
 
     def __call__(self, *arguments: Any) -> None:
         """Run once. An array argument passes its address; it must have the declared dtype. An int passes as it is.
@@ -128,6 +128,13 @@ class Kernel:
 
         entry = self._entry or self.load()
         guard.call(lambda values: entry(self.slots(*values)), arguments, run_twice=True)
+
+
+def _pointee(parameter: str) -> type[np.generic] | None:
+    """The dtype of the array that a parameter takes: 'f64**' takes an array of addresses."""
+    if parameter.endswith("**"):
+        return np.uint64
+    return _POINTEES[parameter[:-1]] if parameter.endswith("*") else None
 
 
 def address(array: NDArray[Any], dtype: type[np.generic]) -> int:
@@ -238,6 +245,28 @@ def run_calls(calls: NDArray[np.uint64]) -> None:
     """Run calls[n, 1 + slots] one after another in one native call, the GIL released."""
     entry = _run_calls_ir._entry or _run_calls_ir.load()
     entry(_run_calls_ir.slots(calls, calls.shape[0], calls.shape[1]))
+
+
+def run_blocks(
+    calls: list[tuple[Kernel, tuple[Any, ...]]], rows: tuple[int, int], size: int, row_slots: tuple[int, ...]
+) -> None:
+    """Run all calls on rows[0]..+size, then on the next rows, and so on. row_slots: the argument that holds a call's first row;
+    the one after it holds the end."""
+    edges = np.append(np.arange(rows[0], rows[1], size), rows[1])
+    if _GUARD:
+        for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            for (item, arguments), slot in zip(calls, row_slots, strict=True):
+                item(*arguments[:slot], a, b, *arguments[slot + 2 :])
+        return
+    width = 1 + max(len(item.parameters) for item, _ in calls)
+    matrix = np.zeros((len(edges) - 1, len(calls), width), np.uint64)
+    for k, ((item, arguments), slot) in enumerate(zip(calls, row_slots, strict=True)):
+        block = np.frombuffer(item.slots(*arguments), np.uint64)
+        matrix[:, k, 0] = item.address
+        matrix[:, k, 1 : 1 + len(block)] = block
+        matrix[:, k, 1 + slot] = edges[:-1]
+        matrix[:, k, 2 + slot] = edges[1:]
+    run_calls(matrix.reshape(-1, width))
 
 
 # --- compilation --------------------------------------------------------------------------------------
@@ -375,7 +404,12 @@ def _numba_ir(item: Kernel) -> tuple[str, str]:
             fix="pip install 'neoc[kernels]', or install object code made on such a machine (neoc.kernels.jit.install)",
         ) from error
     names = {t: getattr(types, np.dtype(d).name) for t, d in _POINTEES.items()}
-    signature = [types.CPointer(names[p[:-1]]) if p.endswith("*") else names[p] for p in item.parameters]
+    signature = []
+    for parameter in item.parameters:
+        kind = names[parameter.rstrip("*")]
+        for _ in range(parameter.count("*")):
+            kind = types.CPointer(kind)
+        signature.append(kind)
     made = numba.cfunc(types.void(*signature), nopython=True, error_model="numpy")(item.python)
     return made.inspect_llvm(), made.native_name
 
