@@ -42,8 +42,8 @@ format: $(FULL)  ## let ruff write the format
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
 
-fuzz: $(FULL)  ## 2,000 mutated models through the command line
-	@$(PY) -m pytest -m fuzz --fuzz-count 2000 $(ARGS) </dev/null
+fuzz: $(FULL)  ## 2,000 damaged models through the front end
+	@$(PY) tests/fuzz/fuzz_onnx.py --count 2000 $(ARGS) </dev/null
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null

@@ -39,6 +39,11 @@ class OutputReport:
     """False: vacuous, the reference's own output did not move when the inputs did"""
 
     @property
+    def exact(self) -> bool:
+        """Whether no tolerance applies: integers, booleans and strings."""
+        return self.dtype.startswith(("int", "uint", "bool", "string"))
+
+    @property
     def relative(self) -> float:
         """max_abs_error / scale, the figure that people quote; 0 where both are 0."""
         if self.max_abs_error == 0:
@@ -93,12 +98,12 @@ def compare(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
 
 def _resolution(dtype: np.dtype[Any]) -> float:
     """What the dtype itself can tell apart, four units in the last place; matters for fp16, bf16 and fp8."""
-    if dtype.kind in "fc":
+    if dtype.type.__module__ == "numpy":
         return 4 * float(np.finfo(dtype).eps)
-    try:
-        import ml_dtypes
+    import ml_dtypes
 
-        return 4 * float(ml_dtypes.finfo(dtype).eps)
+    try:
+        return 4 * float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
     except ValueError:  # int4, uint2 and their like: exact
         return 0.0
 

@@ -137,13 +137,18 @@ def _answer(
                 fix="check names, shapes and values against `neoc inspect`",
             ) from error
         samples.append(sample)
-    for generated in _generated(program, seed):
-        try:
-            made = [session.run(sample) for sample in generated]
-        except (FeedError, WorkerFailure) as error:
-            notes.append(f"generated data was rejected: {error.why or error}")
-            continue
-        return [*samples, *generated], [*outputs, *made]
+    try:
+        for generated in _generated(program, seed):
+            try:
+                made = [session.run(sample) for sample in generated]
+            except (FeedError, WorkerFailure) as error:
+                notes.append(f"generated data was rejected: {error.why or error}")
+                continue
+            return [*samples, *generated], [*outputs, *made]
+    except InvalidInput as error:  # nothing can be made up: the user's own data must do
+        if not samples:
+            raise
+        notes.append(str(error))
     return (samples, outputs) if samples else None
 
 

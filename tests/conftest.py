@@ -35,7 +35,6 @@ SEED = 20240501
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from what is generated now")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
-    parser.addoption("--fuzz-count", type=int, default=100, help="mutated models that the fuzz tests try, all told")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -163,11 +163,13 @@ class ReferenceSession(Session):
     def __init__(self, model: Any, signature: Signature) -> None:
         from onnx.reference import ReferenceEvaluator
 
+        from neoc.targets.engines.reference_ops import OPERATORS
+
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self._names = [spec.name for spec in self.outputs]
         self._check = feed_check(self.inputs)
         try:
-            self._run: Callable[..., Any] = ReferenceEvaluator(model).run
+            self._run: Callable[..., Any] = ReferenceEvaluator(model, new_ops=OPERATORS).run
         except _FAILURES as error:
             raise UnsupportedModel("the reference evaluator cannot load the model", why=_words(error)) from error
 

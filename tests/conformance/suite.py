@@ -153,7 +153,11 @@ def draws_random_numbers(model: onnx.ModelProto) -> bool:
                     yield from nodes(body)
 
     functions = (node for function in model.functions for node in function.node)
-    return any(node.op_type in RANDOM for node in (*nodes(model.graph), *functions))
+    # Dropout's third input says whether it trains, that is: draws.
+    return any(
+        node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) == 3)
+        for node in (*nodes(model.graph), *functions)
+    )
 
 
 def _array(value: Any) -> Any:
