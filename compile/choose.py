@@ -41,28 +41,23 @@ class Chosen:
 
 
 def tiers(seen: Sequence[EngineView], options: CompileOptions) -> Iterator[list[Plan]]:
-    """Plans to try together: the compiled engines first, then those of last resort. A replayed decision is alone."""
-    if options.decision is not None:
-        yield _decided(seen, options.decision)
-        return
+    """Plans to try together: the compiled engines first, then those of last resort.
+
+    Where a decision is replayed, only the tier that holds it: all of it, since the others bear witness to the numbers.
+    """
+    wanted = None if options.decision is None else read_decision(options.decision)["plan"]
+    every = [plan for view in seen for plan in view.plans]
+    if wanted is not None and wanted not in [plan.id for plan in every]:
+        raise UsageError(
+            f"the decision names {wanted}, which cannot be built here",
+            where=str(options.decision),
+            why=f"on offer: {', '.join(plan.id for plan in every)}",
+            fix="install the engine that it names, or compile without --decision",
+        )
     for fallback in (False, True):
         plans = [plan for view in seen if view.fallback is fallback for plan in view.plans]
-        if plans:
+        if plans and (wanted is None or wanted in [plan.id for plan in plans]):
             yield plans
-
-
-def _decided(seen: Sequence[EngineView], path: Path) -> list[Plan]:
-    wanted = read_decision(path)["plan"]
-    plans = [plan for view in seen for plan in view.plans]
-    for plan in plans:
-        if plan.id == wanted:
-            return [plan]
-    raise UsageError(
-        f"the decision names {wanted}, which cannot be built here",
-        where=str(path),
-        why=f"on offer: {', '.join(plan.id for plan in plans)}",
-        fix="install the engine that it names, or compile without --decision",
-    )
 
 
 def read_decision(path: Path) -> dict[str, str]:
@@ -85,34 +80,46 @@ def read_decision(path: Path) -> dict[str, str]:
 
 
 def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
-    """The fastest, by an interleaved race; where the chip is not here, the first in the target's preference."""
+    """The fastest, by an interleaved race; where the chip is not here, the first in the target's preference.
+
+    A replayed decision is neither: its plan is taken if it holds. Raises UsageError where it does not.
+    """
     timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker is not None}
-    if not timers:
-        return Chosen(verified[0], _chosen_by(shop, "preference"))
-    winner, result = verified[0], None
-    if len(timers) > 1:
+    winner, by, result = verified[0], "preference", None
+    if shop.options.decision is not None:
+        winner, by = _replayed(shop, verified, shop.options.decision)
+    elif len(timers) > 1:
         shop.progress("race", f"{len(timers)} candidates, at most {shop.options.race_seconds:.0f} s")
         result = run_race(timers, budget_s=shop.options.race_seconds, prefer=list(timers))
-        winner = next(v for v in verified if v.id == result.winner)
-    engines = {v.candidate.step.engine for v in verified}
+        winner, by = next(v for v in verified if v.id == result.winner), "race"
+    engines = {v.candidate.step.engine for v in verified} if timers else set()
     return Chosen(
         winner,
-        _chosen_by(shop, "preference" if result is None else "race"),
+        by,
         corroborated_by=tuple(sorted(engines - {winner.candidate.step.engine})),
         race=None if result is None else result.as_dict(),
-        reported=_report(shop, winner, verified, timers),
+        reported=_report(shop, winner, verified, timers) if timers else None,
+    )
+
+
+def _replayed(shop: Workshop, verified: Sequence[Verified], decision: Path) -> tuple[Verified, str]:
+    """The decided candidate, and the word for how it was decided: the same decision gives the same digest."""
+    told = read_decision(decision)
+    for v in verified:
+        if v.id == told["plan"]:
+            return v, told["chosen_by"]
+    reasons = [f"{loss.stage}: {loss.error}" for loss in shop.losses if loss.plan == told["plan"]]
+    raise UsageError(
+        f"the decision names {told['plan']}, which does not hold here",
+        where=str(decision),
+        why="; ".join(reasons),
+        fix="compile without --decision",
     )
 
 
 def _sample(verified: Verified) -> Sample:
     assert verified.reference is not None
     return verified.reference.samples[0]
-
-
-def _chosen_by(shop: Workshop, found: str) -> str:
-    """A replayed decision keeps its word, so that the same decision gives the same digest."""
-    decision = shop.options.decision
-    return found if decision is None else read_decision(decision)["chosen_by"]
 
 
 def _report(
@@ -125,7 +132,9 @@ def _report(
             rivals.setdefault(v.candidate.step.engine, v.id)
     shown = [winner.id, *rivals.values()]
     shop.progress("measure", winner.id)
-    measured = interleave({name: timers[name] for name in shown}, budget_s=REPORT_SECONDS)
+    measured = interleave(
+        {name: timers[name] for name in shown}, budget_s=min(REPORT_SECONDS, shop.options.race_seconds)
+    )
     rows = []
     for rival in shown[1:]:
         if lost := measured[rival].lost or measured[winner.id].lost:
@@ -135,5 +144,5 @@ def _report(
     return {
         "winner": {"id": winner.id, **measured[winner.id].as_dict()},
         "rivals": rows,
-        "seconds": REPORT_SECONDS,
+        "seconds": min(REPORT_SECONDS, shop.options.race_seconds),
     }
