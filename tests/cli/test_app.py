@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import small_models
+import written_models
 
 from neoc.cli.app import COMMANDS, run
 
@@ -30,7 +30,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """(model, data, artifact), compiled once."""
     folder = tmp_path_factory.mktemp("compiled")
-    model = small_models.cnn(folder / "m.onnx")
+    model = written_models.cnn(folder / "m.onnx")
     data = folder / "d.npz"
     np.savez(data, x=np.random.default_rng(0).standard_normal((3, 1, 3, 16, 16)).astype(np.float32))
     words = ["compile", str(model), "--target", "host", "-o", str(folder / "m.neoc"), "--race-seconds", "0.5"]
@@ -110,7 +110,7 @@ def test_inspect_model_and_artifact(
 
 
 def test_check_counts_gaps_for_every_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = small_models.unknown_operator(tmp_path / "m.onnx")
+    model = written_models.unknown_operator(tmp_path / "m.onnx")
     assert run(["check", str(model), "--target", "host", "--target", "inf2", "--json"]) == 1
     record = json.loads(capsys.readouterr().out)
     assert [t["target"] for t in record["targets"]][1] == "inf2"
@@ -167,7 +167,7 @@ def test_verify_by_outputs_and_by_metric(
     model, data, artifact = compiled
     assert run(["verify", f"onnxruntime:{model}", str(artifact), "--data", str(data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agree"] is True
-    other = small_models.cnn(tmp_path / "other.onnx", seed=1)
+    other = written_models.cnn(tmp_path / "other.onnx", seed=1)
     assert run(["verify", f"onnxruntime:{model}", f"onnxruntime:{other}", "--data", str(data)]) == 1
     capsys.readouterr()
     (tmp_path / "user_metric.py").write_text(
@@ -218,7 +218,7 @@ def test_bad_arguments(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.onnx").write_text("this is not a model\n")
-    model = small_models.cnn(tmp_path / "model.onnx")
+    model = written_models.cnn(tmp_path / "model.onnx")
     before = sorted(tmp_path.rglob("*"))
     assert run([str(model) if w == "MODEL" else w for w in words]) == status
     assert word in _paragraph(capsys.readouterr().err)
@@ -247,7 +247,7 @@ def test_a_bug_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_ctrl_c_in_the_middle_of_a_race(tmp_path: Path) -> None:
     """Exit status 130, one line, no artifact, and every child process gone."""
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     words = ["compile", str(model), "--target", "host", "-o", str(tmp_path / "m.neoc"), "--race-seconds", "60"]
     process = subprocess.Popen(
         [sys.executable, "-m", "neoc.cli", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import small_models
+import written_models
 
 from neoc.compile import check_model, compile_model
 from neoc.compile.errors import (
@@ -49,7 +49,7 @@ def _expected(path: Path, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def test_a_small_network_is_compiled_proven_and_right(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     artifact = compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "m.neoc")
     proof = artifact.manifest["verification"]
     assert artifact.level == "executed"
@@ -65,7 +65,7 @@ def test_a_small_network_is_compiled_proven_and_right(tmp_path: Path) -> None:
 
 
 def test_the_users_data_is_checked_beside_generated_data(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     data = tmp_path / "d.npz"
     np.savez(data, x=np.random.default_rng(0).standard_normal((3, 1, 3, 16, 16)).astype(np.float32))
     artifact = compile_model(model, "host", CompileOptions(data=data, **QUICK), output=tmp_path / "m.neoc")
@@ -75,7 +75,7 @@ def test_the_users_data_is_checked_beside_generated_data(tmp_path: Path) -> None
 
 
 def test_an_open_dimension_stays_open_and_a_bound_one_is_bound(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx", batch="n")
+    model = written_models.cnn(tmp_path / "m.onnx", batch="n")
     open_ = compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "a.neoc")
     assert open_.signature.inputs[0].shape == ("n", 3, 16, 16)
     with open_artifact(open_.path) as session:
@@ -87,7 +87,7 @@ def test_an_open_dimension_stays_open_and_a_bound_one_is_bound(tmp_path: Path) -
 
 
 def test_the_same_decision_gives_the_same_digest(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     first = compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "a.neoc")
     replay = CompileOptions(decision=first.path, **QUICK)
     second = compile_model(model, "host", replay, output=tmp_path / "b.neoc")
@@ -95,7 +95,7 @@ def test_the_same_decision_gives_the_same_digest(tmp_path: Path) -> None:
 
 
 def test_the_second_compilation_builds_nothing(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     first = compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "a.neoc")
     second = compile_model(model, "host", CompileOptions(decision=first.path, **QUICK), output=tmp_path / "b.neoc")
     assert first.evidence["cache"] != "hit"
@@ -103,7 +103,7 @@ def test_the_second_compilation_builds_nothing(tmp_path: Path) -> None:
 
 
 def test_wrong_numbers_are_a_failure_that_names_the_first_node(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     with pytest.raises(ParityFailure) as caught:
         compile_model(
             model,
@@ -125,7 +125,7 @@ def test_an_engine_that_fails_loses_only_itself(
     tmp_path: Path, engine: str, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEOC_WORKER_MEMORY_BYTES", str(1 << 30))
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     options = CompileOptions(
         engines=(f"faulty_engines:{engine}", "onnxruntime"), timeout_s=6 if engine == "Hangs" else 60, **QUICK
     )
@@ -137,7 +137,7 @@ def test_an_engine_that_fails_loses_only_itself(
 
 
 def test_when_all_are_lost_all_are_named(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     options = CompileOptions(engines=("faulty_engines:Crashes", "faulty_engines:Empty"), **QUICK)
     with pytest.raises(NoCandidate) as caught:
         compile_model(model, "host", options, output=tmp_path / "m.neoc")
@@ -149,7 +149,7 @@ def test_when_all_are_lost_all_are_named(tmp_path: Path) -> None:
 
 
 def test_a_dead_output_proves_nothing(tmp_path: Path) -> None:
-    model = small_models.dead(tmp_path / "m.onnx")
+    model = written_models.dead(tmp_path / "m.onnx")
     with pytest.raises(VacuousCheck, match="--data"):
         compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "m.neoc")
     accepted = compile_model(model, "host", CompileOptions(allow_vacuous=True, **QUICK), output=tmp_path / "m.neoc")
@@ -157,7 +157,7 @@ def test_a_dead_output_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_every_gap_is_told_at_once(tmp_path: Path) -> None:
-    model = small_models.unknown_operator(tmp_path / "m.onnx")
+    model = written_models.unknown_operator(tmp_path / "m.onnx")
     with pytest.raises(UnsupportedModel) as caught:
         compile_model(model, "host", CompileOptions(**QUICK), output=tmp_path / "m.neoc")
     operators = {gap.operator.rpartition(".")[2] for gap in caught.value.gaps}
@@ -169,13 +169,13 @@ def test_every_gap_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_serve_the_target_is_a_usage_error(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="does not serve"):
         compile_model(model, "inf2", CompileOptions(engines=("openvino",)), output=tmp_path / "m.neoc")
 
 
 def test_data_that_does_not_fit_is_an_input_error(tmp_path: Path) -> None:
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     data = tmp_path / "d.npz"
     np.savez(data, x=np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(InvalidInput):
@@ -188,7 +188,7 @@ def test_missing_tools_are_said_with_what_would_mend_it(tmp_path: Path, monkeypa
     monkeypatch.setattr(load_engine("openvino"), "missing", lambda: "openvino is not installed: pip install neoc[openvino]")
     with pytest.raises(MissingTool, match=r"pip install neoc\[openvino\]"):
         compile_model(
-            small_models.cnn(tmp_path / "m.onnx"),
+            written_models.cnn(tmp_path / "m.onnx"),
             "host",
             CompileOptions(engines=("openvino",)),
             output=tmp_path / "m.neoc",
@@ -197,7 +197,7 @@ def test_missing_tools_are_said_with_what_would_mend_it(tmp_path: Path, monkeypa
 
 def test_three_unlike_targets_from_one_model(tmp_path: Path) -> None:
     """The walking skeleton: executed, compiled, emitted."""
-    model = small_models.cnn(tmp_path / "m.onnx")
+    model = written_models.cnn(tmp_path / "m.onnx")
     levels = {
         name: compile_model(model, get_target(name), CompileOptions(**QUICK), output=tmp_path / f"{name}.neoc").level
         for name in ("host", "aarch64", "inf2")
