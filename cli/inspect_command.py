@@ -67,6 +67,7 @@ def _artifact(path: Path, as_json: bool) -> int:
     from neoc.compile.artifact import Artifact
 
     artifact = Artifact.open(path)
+    artifact.verify()
     manifest, evidence = artifact.manifest, artifact.evidence
     if as_json:
         console.print_json({"manifest": manifest, "evidence": evidence})

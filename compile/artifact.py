@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -160,10 +160,9 @@ class Artifact:
     @cached_property
     def evidence(self) -> dict[str, Any]:
         """What was measured. Raises InvalidArtifact."""
-        member = _member(self._entries[EVIDENCE], self.manifest["evidence"])
         with self._file() as handle:
             raw = _small(handle, self._entries[EVIDENCE], self.path.name)
-            digests.check(handle, member, self.path.name)
+            digests.check(handle, self._evidence_member(), self.path.name)
         return parse(raw, self.path.name, EVIDENCE)
 
     def variant(self, id: str | None = None) -> Mapping[str, Any]:
@@ -184,10 +183,15 @@ class Artifact:
             return dict(self._all)
         return {path: self._all[path] for step in self.variant(variant)["steps"] for path in step["members"].values()}
 
-    def read(self, paths: Sequence[str], threads: int | None = None) -> dict[str, memoryview]:
-        """Path -> verified bytes in memory of this process alone. Raises InvalidArtifact."""
+    def read(self, paths: Iterable[str], threads: int | None = None, whole: bool = False) -> dict[str, memoryview]:
+        """Path -> verified bytes in memory of this process alone.
+
+        `whole`: every other byte of the file is checked as well, without being kept. Raises InvalidArtifact.
+        """
+        wanted = [self._all[path] for path in dict.fromkeys(paths)]
+        beside = [m for m in (*self._all.values(), self._evidence_member()) if whole and m not in wanted]
         with self._file() as handle:
-            return digests.load(handle, [self._all[path] for path in dict.fromkeys(paths)], self.path.name, threads)
+            return digests.load(handle, wanted, self.path.name, threads, beside)
 
     def verify(self) -> None:
         """Check every byte of the file. Raises InvalidArtifact, which names the member."""
@@ -196,14 +200,17 @@ class Artifact:
                 digests.check(handle, member, self.path.name)
         _ = self.evidence
 
-    def extract(self, files: Mapping[str, str], folder: Path) -> list[Path]:
-        """Write members to files in `folder`: file name -> member's path. Raises InvalidArtifact, OutputError."""
+    def extract(self, files: Mapping[str, str], folder: Path, durable: bool = True) -> list[Path]:
+        """Write members to files in `folder`: file name -> member's path. Raises InvalidArtifact, OutputError.
+
+        `durable` False: the files are scratch and need not outlive a power cut.
+        """
         targets = {folder / name: self._all[path] for name, path in files.items()}
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
         with self._file() as handle:
             for target, member in targets.items():
-                with atomic_file(target) as file:
+                with atomic_file(target, durable) as file:
                     digests.copy(handle, member, file, self.path.name)
         return list(targets)
 
@@ -249,7 +256,7 @@ class Artifact:
         if "program.onnx" not in self.manifest["program"]:
             raise InvalidArtifact("the artifact carries no plain program", where=str(self.path))
         with tempfile.TemporaryDirectory(prefix="neoc-") as scratch:
-            self.extract(self.manifest["program"], Path(scratch))
+            self.extract(self.manifest["program"], Path(scratch), durable=False)
             # Tensors in program.data are mapped while the model is read, and so outlive their file.
             model = onnx_io.read(Path(scratch, "program.onnx"))
         return Program(
@@ -259,6 +266,9 @@ class Artifact:
             post=tuple(ProcessStep.from_dict(step) for step in self.manifest["post"]),
             notes=tuple(self.manifest["notes"]),
         )
+
+    def _evidence_member(self) -> Member:
+        return _member(self._entries[EVIDENCE], self.manifest["evidence"])
 
     @contextmanager
     def _file(self) -> Iterator[int]:

@@ -470,7 +470,10 @@ class Engine(ABC):
         threads: int,
         device: str | None,
     ) -> Session:
-        """A session over verified bytes, which stay valid while the session lives. Raises WrongDevice, MissingTool."""
+        """A session over verified bytes. Raises WrongDevice, MissingTool.
+
+        The views own their memory: it lives for as long as the session keeps them, and is given back with the last one.
+        """
 
     def open_source(self, source: Path, signature: Signature) -> Session:
         """The untouched ONNX file, one thread, every optimisation off. Only where `oracle` is true."""

@@ -13,7 +13,7 @@ import os
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -77,15 +77,17 @@ def digest(source: Path | bytes) -> Digest:
     return Digest(size, whole.hexdigest(), crc, tuple(chunks) if len(chunks) > 1 else ())
 
 
-def load(handle: int, members: Sequence[Member], where: str, threads: int | None = None) -> dict[str, memoryview]:
+def load(
+    handle: int, members: Sequence[Member], where: str, threads: int | None = None, beside: Sequence[Member] = ()
+) -> dict[str, memoryview]:
     """Path -> the member's verified bytes, in private, page-aligned, read-only memory.
 
-    The memory is given back when the last view of it goes. `threads`: None for one a usable core. Raises
-    InvalidArtifact.
+    The memory is given back when the last view of it goes. `beside`: members whose bytes are checked and not kept.
+    `threads`: None for one a usable core. Raises InvalidArtifact.
     """
     memory = {member.path: _private(member.size) for member in members}
-    jobs = deque(_jobs(handle, members, memory, where))
-    total = sum(member.size for member in members)
+    jobs = deque([*_jobs(handle, members, memory, where), *_jobs(handle, beside, {}, where)])
+    total = sum(member.size for member in (*members, *beside))
     count = 1 if total < _PARALLEL_ABOVE_BYTES else min(threads or _usable_cores(), len(jobs), _MAX_THREADS)
     _run(jobs, count)
     return {path: view.toreadonly() for path, view in memory.items()}
@@ -107,9 +109,13 @@ def copy(handle: int, member: Member, file: IO[bytes], where: str) -> None:
 
 def check(handle: int, member: Member, where: str) -> None:
     """Every digest of the member, its sha256 as a whole included. Raises InvalidArtifact."""
-    views = load(handle, [member], where)
-    if member.chunks and hashlib.sha256(views[member.path]).hexdigest() != member.sha256:
-        raise damaged(member, where, "its chunks are whole, yet its sha256 is not the one in the manifest")
+    load(handle, [], where, beside=[member])
+    if member.chunks:
+        state = hashlib.sha256()
+        for at in range(0, member.size, _BLOCK_BYTES):
+            state.update(os.pread(handle, min(_BLOCK_BYTES, member.size - at), member.start + at))
+        if state.hexdigest() != member.sha256:
+            raise damaged(member, where, "its chunks are whole, yet its sha256 is not the one in the manifest")
 
 
 def damaged(member: Member, where: str, why: str = "its sha256 is not the one in the manifest") -> InvalidArtifact:
@@ -131,30 +137,34 @@ def _private(size: int) -> memoryview:
 
 
 def _jobs(
-    handle: int, members: Sequence[Member], memory: dict[str, memoryview], where: str
+    handle: int, members: Sequence[Member], memory: Mapping[str, memoryview], where: str
 ) -> Iterator[Callable[[], None]]:
     for member in members:
-        size = member.chunk_bytes if member.chunks else max(member.size, 1)
-        expected = member.chunks or (member.sha256,)
-        for index, sha256 in enumerate(expected):
+        size = member.chunk_bytes if member.chunks else member.size
+        for index, sha256 in enumerate(member.chunks or (member.sha256,)):
             begin = index * size
-            view = memory[member.path][begin : begin + size]
-            yield _Check(handle, member, begin, view, sha256, where)
+            end = min(begin + size, member.size)
+            view = memory[member.path][begin:end] if member.path in memory else None
+            yield _Check(handle, member, begin, end, sha256, view, where)
 
 
 @dataclass(frozen=True)
 class _Check:
+    """Reads bytes `begin` to `end` of a member, into `view` where there is one, and checks their digest."""
+
     handle: int
     member: Member
     begin: int
-    view: memoryview
+    end: int
     sha256: str
+    view: memoryview | None
     where: str
 
     def __call__(self) -> None:
-        state, done = hashlib.sha256(), 0
-        while done < len(self.view):
-            block = self.view[done : done + _BLOCK_BYTES]
+        state, size, done = hashlib.sha256(), self.end - self.begin, 0
+        scratch = memoryview(bytearray(min(size, _BLOCK_BYTES))) if self.view is None else self.view
+        while done < size:
+            block = scratch[: size - done] if self.view is None else scratch[done : done + _BLOCK_BYTES]
             count = os.preadv(self.handle, [block], self.member.start + self.begin + done)
             if count == 0:
                 raise damaged(self.member, self.where, "the file ends before it does")

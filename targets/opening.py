@@ -35,9 +35,11 @@ def open_artifact(
     chosen = artifact.variant(variant)
     engines = admit(artifact, chosen, detect())
     count = chosen["threads"] if threads is None else threads
+    here = [step for step, engine in zip(chosen["steps"], engines, strict=True) if engine.interpreter is None]
+    contents = artifact.read((path for step in here for path in step["members"].values()), whole=True)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_step(artifact, step, engine, count, device))
+            stack.enter_context(_open_step(artifact, contents, step, engine, count, device))
             for step, engine in zip(chosen["steps"], engines, strict=True)
         ]
         session = sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
@@ -109,13 +111,17 @@ def packages_of(interpreter: str) -> list[Path]:
 
 
 def _open_step(
-    artifact: Artifact, step: Mapping[str, Any], engine: Engine, threads: int, device: str | None
+    artifact: Artifact,
+    contents: Mapping[str, memoryview],
+    step: Mapping[str, Any],
+    engine: Engine,
+    threads: int,
+    device: str | None,
 ) -> Session:
     signature = Signature.from_dict(step["signature"]) if "signature" in step else artifact.signature
     variant = Variant.from_dict(step["variant"])
     if engine.interpreter is not None:
         return _open_elsewhere(artifact, step, engine, signature, variant, threads, device)
-    contents = artifact.read(list(step["members"].values()))
     members = {name: contents[path] for name, path in step["members"].items()}
     return engine.open(members, signature, variant, threads, device)
 
@@ -136,7 +142,7 @@ def _open_elsewhere(
         worker = Worker(f"{artifact.path.name} on {engine.name}", interpreter=engine.interpreter)
         stack.callback(worker.close)
         with tempfile.TemporaryDirectory(prefix="neoc-") as folder:
-            files = artifact.extract(step["members"], Path(folder))
+            files = artifact.extract(step["members"], Path(folder), durable=False)
             members = dict(zip(step["members"], files, strict=True))
             # The worker maps the files while it opens them: they stay valid there when the folder goes.
             session = worker.open(engine.name, members, signature, variant, threads, device)

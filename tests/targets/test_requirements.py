@@ -64,8 +64,8 @@ def test_the_built_in_targets_ask_for_the_psabi_features(level: str) -> None:
         (
             "haswell",
             "x86-64-v4",
-            "its code uses avx512bw, avx512cd, avx512dq, avx512f, avx512vl, which this CPU (Intel(R) Core(TM) i7-4770 CPU "
-            "@ 3.40GHz, x86-64-v3) does not have: compile the model for this machine: "
+            "its code uses avx512bw, avx512cd, avx512dq, avx512f, avx512vl, which this CPU (Intel(R) Core(TM) "
+            "i7-4770 CPU @ 3.40GHz, x86-64-v3) does not have: compile the model for this machine: "
             "`neoc compile MODEL --target x86-64-v3`",
         ),
         (
