@@ -17,6 +17,7 @@ import numpy as np
 
 from neoc.compile.contracts import Gap
 from neoc.compile.program import Program, spec_of
+from neoc.targets.engines.nodes import domain_of, label, where_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -58,7 +59,7 @@ def table() -> Table:
 def find_gaps(program: Program, engine: str) -> tuple[Gap, ...]:
     """Everything in `program` that TVM cannot take: nodes in graph order, then inputs, then the opset."""
     gaps = [
-        Gap(engine, node.name or "", node.op_type, reason, suggestion=suggestion)
+        Gap(engine, label(node), node.op_type, reason, where_of(node), suggestion)
         for node in program.nodes()
         for reason, suggestion in _reasons(node)
     ]
@@ -80,7 +81,7 @@ def _input_gap(engine: str, name: str, why: str) -> Gap:
 def _reasons(node: ir.Node) -> Iterator[tuple[str, str]]:
     """(reason, suggestion) for each thing that is wrong with one node, the most basic first."""
     rows, name = table(), node.op_type
-    if node.domain not in ("", "ai.onnx"):
+    if domain_of(node.domain):
         yield f"TVM takes operators of ai.onnx only, this one is of {node.domain}", _EXPORT_OTHERWISE
         return
     if name not in rows.operators and name not in ("Constant", "If"):
