@@ -32,6 +32,8 @@ def first_departure(
     value keeps an engine from fusing across it, so a fault that lies in a fusion may vanish: then that is said.
     """
     nodes = [n for n in program.model.graph if any(_visible(v) for v in n.outputs)]
+    if not nodes:
+        return "no node of the main graph gives a tensor that could be looked at"
     low, high = 0, len(nodes)  # the culprit, if any, is in nodes[low:high]
     found = False
     while high - low > 1 or not found:

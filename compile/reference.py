@@ -197,7 +197,8 @@ def _is_small(program: Program, sample: Sample) -> bool:
     Bodies of If keep unknown shapes: where some nodes cannot be counted, few weights stand for few FLOPs.
     """
     assert program.source is not None
-    shapes = {name: InputBinding(tuple(array.shape)) for name, array in sample.items()}
+    arrays = {name: a for name, a in sample.items() if isinstance(a, np.ndarray)}  # not sequences, which have no shape
+    shapes = {name: InputBinding(a.shape) for name, a in arrays.items()}
     try:
         reckoned = cost(passes.run(load(program.source.path, shapes), (passes.InferShapes(),)))
     except NeocError:
