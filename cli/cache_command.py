@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neoc.cli import console
+
+if TYPE_CHECKING:
+    from neoc.compile.cache import BuildCache
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List or clear the build cache.")
 
@@ -36,7 +39,7 @@ def clear() -> int:
     return 0
 
 
-def _cache():  # type: ignore[no-untyped-def]
+def _cache() -> BuildCache:
     from neoc.compile.cache import BuildCache
     from neoc.compile.settings import Settings
 

@@ -59,7 +59,8 @@ def describe(target: Any) -> dict[str, Any]:
                 "fallback": engine.fallback,
             }
         )
-    return target.as_dict() | {"engines_here": engines}
+    facts: dict[str, Any] = target.as_dict()
+    return facts | {"engines_here": engines}
 
 
 def _show_one(facts: dict[str, Any]) -> None:

@@ -37,7 +37,8 @@ def dtype_of(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
@@ -434,8 +435,8 @@ class Engine(ABC):
     opt_in: bool = False
     """True for an engine that serves a target only where the target or the user names it"""
     dispatches: bool = True
-    """False for an engine whose code uses what the target names and nothing else; True where the engine picks kernels by
-    the CPU that it finds, so that a run here says nothing about a lesser CPU"""
+    """False for an engine whose code uses what the target names and nothing else; True where the engine picks kernels
+    by the CPU that it finds, so that a run here says nothing about a lesser CPU"""
     oracle: bool = False
     """True for an engine that runs untouched sources (`open_source`) and so can be the reference of parity"""
     interpreter: str | None = None

@@ -49,7 +49,7 @@ def _widen_value(value: ir.Value) -> None:
         value.type = ir.TensorType(ir.DataType.DOUBLE)
 
 
-def _widen_tensor(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _widen_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.tensor(tensor.numpy().astype(np.float64), name=tensor.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -75,4 +76,4 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-_PARSERS = {"Path": Path, "int": int, "float": float, "bool": _flag, "str": str}
+_PARSERS: dict[str, Callable[[str], object]] = {"Path": Path, "int": int, "float": float, "bool": _flag, "str": str}

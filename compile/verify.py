@@ -17,7 +17,6 @@ from neoc.compile.reference import GROSS, Reference, gather, in_float64, narrow_
 from neoc.compile.registry import load_engine
 from neoc.compile.worker import Worker
 
-
 SLACK = 2.0
 """two float32 runs that add in another order err alike in size, not in value"""
 
@@ -45,7 +44,7 @@ class Verified:
 class _Answer:
     candidate: Candidate
     worker: Worker
-    outputs: list[Mapping[str, Any]]
+    outputs: Sequence[Mapping[str, Any]]
 
 
 def verify_all(shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate]) -> list[Verified]:

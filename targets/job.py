@@ -96,7 +96,7 @@ def _inputs(config: object, path: Path) -> tuple[str, ...]:
     if config is None:
         return ()
     try:
-        shapes = ast.literal_eval(config) if isinstance(config, str) else config
+        shapes: Any = ast.literal_eval(config) if isinstance(config, str) else config
         pairs = {name: value["shape"] if isinstance(value, dict) else value for name, value in dict(shapes).items()}
         return tuple(f"{name}={','.join(str(int(d)) for d in dims)}" for name, dims in pairs.items())
     except (ValueError, TypeError, KeyError, SyntaxError) as error:

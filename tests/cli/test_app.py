@@ -95,9 +95,7 @@ def test_run_writes_what_the_model_computes(compiled: tuple[Path, Path, Path], t
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
 
 
-def test_inspect_model_and_artifact(
-    compiled: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_model_and_artifact(compiled: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     model, _, artifact = compiled
     assert run(["inspect", str(model), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -162,7 +160,10 @@ def test_bench_compares_an_artifact_with_an_engine(
 
 
 def test_verify_by_outputs_and_by_metric(
-    compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    compiled: tuple[Path, Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, data, artifact = compiled
     assert run(["verify", f"onnxruntime:{model}", str(artifact), "--data", str(data), "--json"]) == 0
@@ -179,7 +180,15 @@ def test_verify_by_outputs_and_by_metric(
     x = np.load(data)["x"]
     np.savez(labelled, x=x, label=_labels(model, x))
     monkeypatch.chdir(tmp_path)
-    words = ["verify", f"onnxruntime:{model}", str(artifact), "--data", str(labelled), "--metric", "user_metric:accuracy"]
+    words = [
+        "verify",
+        f"onnxruntime:{model}",
+        str(artifact),
+        "--data",
+        str(labelled),
+        "--metric",
+        "user_metric:accuracy",
+    ]
     assert run([*words, "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["metric"].values()) == [1.0, 1.0]
 
@@ -214,7 +223,12 @@ def _labels(model: Path, x: np.ndarray) -> np.ndarray:
     ],
 )
 def test_bad_arguments(
-    words: list[str], status: int, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    status: int,
+    word: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.onnx").write_text("this is not a model\n")
@@ -266,7 +280,7 @@ def test_ctrl_c_in_the_middle_of_a_race(tmp_path: Path) -> None:
     assert process.returncode == 130, "".join(seen) + rest
     assert "Traceback" not in rest
     assert "interrupted" in rest
-    gone, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
     assert not (tmp_path / "m.neoc").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx"]

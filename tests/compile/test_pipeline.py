@@ -81,7 +81,9 @@ def test_an_open_dimension_stays_open_and_a_bound_one_is_bound(tmp_path: Path) -
     with open_artifact(open_.path) as session:
         for n in (1, 4):
             x = np.random.default_rng(n).standard_normal((n, 3, 16, 16)).astype(np.float32)
-            np.testing.assert_allclose(session.run({"x": x})["y"], _expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(
+                session.run({"x": x})["y"], _expected(model, {"x": x})["y"], rtol=1e-4, atol=1e-6
+            )
     bound = CompileOptions(inputs={"x": InputBinding((2, 3, 16, 16))}, **QUICK)
     assert compile_model(model, "host", bound, output=tmp_path / "b.neoc").signature.inputs[0].shape == (2, 3, 16, 16)
 
@@ -141,9 +143,7 @@ def test_when_all_are_lost_all_are_named(tmp_path: Path) -> None:
     options = CompileOptions(engines=("faulty_engines:Crashes", "faulty_engines:Empty"), **QUICK)
     with pytest.raises(NoCandidate) as caught:
         compile_model(model, "host", options, output=tmp_path / "m.neoc")
-    assert set(caught.value.losses) == {
-        plan for plan in caught.value.losses if "Crashes" in plan or "Empty" in plan
-    }
+    assert set(caught.value.losses) == {plan for plan in caught.value.losses if "Crashes" in plan or "Empty" in plan}
     assert any("Crashes" in plan for plan in caught.value.losses)
     assert any("Empty" in plan for plan in caught.value.losses)
 
@@ -185,7 +185,9 @@ def test_data_that_does_not_fit_is_an_input_error(tmp_path: Path) -> None:
 def test_missing_tools_are_said_with_what_would_mend_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from neoc.compile.registry import load_engine
 
-    monkeypatch.setattr(load_engine("openvino"), "missing", lambda: "openvino is not installed: pip install neoc[openvino]")
+    monkeypatch.setattr(
+        load_engine("openvino"), "missing", lambda: "openvino is not installed: pip install neoc[openvino]"
+    )
     with pytest.raises(MissingTool, match=r"pip install neoc\[openvino\]"):
         compile_model(
             written_models.cnn(tmp_path / "m.onnx"),
