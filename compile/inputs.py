@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
 
-from neoc.compile.contracts import TensorSpec, dtype_of
+from neoc.compile.contracts import TensorSpec
 from neoc.compile.errors import InvalidInput
 from neoc.compile.input_roles import role
 from neoc.compile.input_sizes import Wanted, ladder, shape_of
@@ -19,7 +19,7 @@ from neoc.compile.program import Program, spec_of
 
 __all__ = ["candidates", "generate", "load_data", "save_npz"]
 
-MOST_BYTES = 1 << 30
+MOST_ELEMENTS = 1 << 26
 """of one generated feed: a model that needs more is given its data"""
 
 
@@ -33,9 +33,9 @@ def generate(
     """
     inputs = _inputs(program)
     chosen = {**next(ladder(inputs), {}), **(sizes or {})}
-    needed = sum(_nbytes(wanted.spec, chosen) for wanted in inputs)
-    if needed > MOST_BYTES:
-        raise _cannot(program, f"one feed would take {needed} bytes")
+    needed = _elements(inputs, chosen)
+    if needed > MOST_ELEMENTS:
+        raise _cannot(program, f"one feed would have {needed} elements, and {MOST_ELEMENTS} is the most")
     return [
         {w.spec.name: make(w.spec, w.role, chosen, _generator(seed, n, w.spec.name), n) for w in inputs}
         for n in range(count)
@@ -50,7 +50,7 @@ def candidates(program: Program, seed: int) -> Iterator[dict[str, int]]:
     """
     inputs = _inputs(program)
     for index, sizes in enumerate(ladder(inputs)):
-        if index == 0 or sum(_nbytes(wanted.spec, sizes) for wanted in inputs) <= MOST_BYTES:
+        if index == 0 or _elements(inputs, sizes) <= MOST_ELEMENTS:
             yield sizes
 
 
@@ -79,8 +79,8 @@ def _inputs(program: Program) -> list[Wanted]:
     return inputs
 
 
-def _nbytes(spec: TensorSpec, sizes: Mapping[str, int]) -> int:
-    return prod(shape_of(spec, sizes)) * dtype_of(spec.dtype).itemsize
+def _elements(inputs: Sequence[Wanted], sizes: Mapping[str, int]) -> int:
+    return sum(prod(shape_of(wanted.spec, sizes)) for wanted in inputs)
 
 
 def _cannot(program: Program, why: str) -> InvalidInput:
