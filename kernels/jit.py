@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -193,7 +193,7 @@ def compile_all(kernels: Iterable[Kernel] | None = None, folder: Path | None = N
     if kernels is None:
         from importlib import import_module
 
-        for module in ("batching", "image", "post", "quantize", "sequence", "tabular"):
+        for module in ("calibrate", "image", "post", "quantize", "sequence", "tabular"):
             import_module(f"neoc.kernels.{module}")
         kernels = registered().values()
     paths = [_object_path(k) for k in kernels]
@@ -248,7 +248,7 @@ def run_calls(calls: NDArray[np.uint64]) -> None:
 
 
 def run_blocks(
-    calls: list[tuple[Kernel, tuple[Any, ...]]], rows: tuple[int, int], size: int, row_slots: tuple[int, ...]
+    calls: list[tuple[Kernel, tuple[Any, ...]]], rows: tuple[int, int], size: int, row_slots: Sequence[int]
 ) -> None:
     """Run all calls on rows[0]..+size, then on the next rows, and so on. row_slots: the argument that holds a call's first row;
     the one after it holds the end."""

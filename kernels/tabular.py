@@ -71,6 +71,8 @@ Block = Numeric | Category | Hashed
 _KINDS = {"numeric": Numeric, "category": Category, "hashed": Hashed}
 _ROWS = 64
 """of a block: its output stays in the first-level cache while every column writes to it"""
+_LEAST_RUN = 4
+"""fewest neighbouring columns that are worth a kernel of their own"""
 _TABLE = 1 << 16
 """longest range of whole numbers that is looked up by index; wider ones are searched"""
 
@@ -156,11 +158,46 @@ def _make_numeric(pointer: str) -> jit.Kernel:
     return numeric
 
 
+def _make_runs(pointer: str) -> jit.Kernel:
+    real = np.float32 if pointer == "f32" else np.float64
+
+    @jit.kernel(
+        *("f64*", "i64", "f64*", "i64", "i64", "i64", "i64", f"{pointer}*", "i64"), name=f"tabular_run_{pointer}"
+    )
+    def run(
+        source: Any, stride: int, numbers: Any, count: int, target: int, row0: int, row1: int, out: Any, width: int
+    ) -> None:
+        """Neighbouring columns to neighbouring outputs, all of them ((x or its substitute) - a) / b, row by row.
+
+        numbers: [3, count]: substitute, a, b. This is the same arithmetic as `numeric`, in the order of the memory.
+        """
+        for r in range(row0, row1):
+            start = r * stride
+            at = r * width + target
+            if count < 8:
+                for j in range(count):
+                    x = source[start + j]
+                    x = x if x == x else numbers[j]
+                    out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
+                continue
+            for j in range(count // 8 * 8):
+                x = source[start + j]
+                x = x if x == x else numbers[j]
+                out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
+            for k in range(8):  # the last eight again, as one vector: a remainder loop would divide one by one
+                j = count - 8 + k
+                x = source[start + j]
+                x = x if x == x else numbers[j]
+                out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
+
+    return run
+
+
 def _make_category(pointer: str) -> jit.Kernel:
     real = np.float32 if pointer == "f32" else np.float64
 
     @jit.kernel(
-        *("i32**", "f64**", "i64*", "i64*", "f64*", "i32*", "f64*", "f64*", "i64*", "i64"),
+        *("i32**", "f64**", "i64*", "i64*", "f64*", "i32*", "f64*", "f64*", "i64*", "f64*", "i32*", "i64"),
         *("i64", "i64", f"{pointer}*", "i64"),
         name=f"tabular_category_{pointer}",
     )
@@ -170,67 +207,79 @@ def _make_category(pointer: str) -> jit.Kernel:
         strides: Any,
         facts: Any,
         reals: Any,
-        lookup: Any,
-        sorted_values: Any,
+        slots: Any,
         values: Any,
+        ordered: Any,
         unseen: Any,
+        block: Any,
+        entry: Any,
         count: int,
         row0: int,
         row1: int,
         out: Any,
         width: int,
     ) -> None:
-        """facts[j]: source (0 codes, 1 table, 2 search), lookup start, its size, first of values, output, is one-hot.
+        """Rows row0..row1 (at most _ROWS): the table entry of each value, then the output of each entry.
 
-        reals[j]: low end of the table, impute value, value of unknown ones. The last lookup entry is that of NaN.
+        facts[j]: source (0 codes, 1 table, 2 search), first entry, number of values, first output, is one-hot. The two
+        entries after the values are those of NaN and of unseen values. slots: output within the column, -1 none, -2 unseen.
+        reals[j]: low end of the table, substitute for NaN. Steps are apart so that the arithmetic is vectorised.
         """
+        rows = row1 - row0
         for j in range(count):
-            source, start, size = facts[6 * j], facts[6 * j + 1], facts[6 * j + 2]
-            first_value, target, onehot = facts[6 * j + 3], facts[6 * j + 4], facts[6 * j + 5]
-            low, impute, other = reals[3 * j], reals[3 * j + 1], reals[3 * j + 2]
-            stride = strides[j]
-            missed = 0
-            for r in range(row0, row1):
-                k = np.int64(-1)
-                if source == 0:
-                    k = np.int64(coded[j][r])
+            source, start, size = facts[5 * j], facts[5 * j + 1], facts[5 * j + 2]
+            target, onehot = facts[5 * j + 3], facts[5 * j + 4]
+            low, impute = reals[2 * j], reals[2 * j + 1]
+            end, none, unknown = np.float64(size), np.float64(size), np.float64(size + 1)
+            if source == 0:
+                codes = coded[j]
+                for r in range(rows):
+                    k = codes[row0 + r]
+                    entry[r] = k if k >= 0 else np.int32(size + 1)
+            else:
+                column, stride = valued[j], strides[j]
+                for r in range(rows):
+                    block[r] = column[(row0 + r) * stride]
+                for r in range(rows):
+                    x = block[r]
+                    block[r] = (x if x == x else impute) - low
+                if source == 1:
+                    for r in range(rows):
+                        x = block[r]
+                        other = unknown if x == x else none
+                        good = (x >= 0.0) & (x < end) & (np.floor(x) == x)
+                        entry[r] = np.int32(x if good else other)
                 else:
-                    x = valued[j][r * stride]
-                    x = x if x == x else impute
-                    if x != x:
-                        k = np.int64(lookup[start + size - 1])
-                    elif source == 1:
-                        place = x - low
-                        if place >= 0.0 and place < size - 1:
-                            whole = np.int64(place)
-                            if np.float64(whole) == place:
-                                k = np.int64(lookup[start + whole])
-                    else:
-                        a, b = np.int64(0), size - 1
+                    for r in range(rows):
+                        x = block[r]
+                        a, b = np.int64(0), size
                         while a < b:
                             middle = (a + b) >> 1
-                            if sorted_values[start + middle] < x:
+                            if ordered[start + middle] < x:
                                 a = middle + 1
                             else:
                                 b = middle
-                        if a < size - 1 and sorted_values[start + a] == x:
-                            k = np.int64(lookup[start + a])
-                if k < 0:
-                    missed += 1
-                    if onehot == 0:
-                        out[r * width + target] = real(other)
-                elif onehot == 0:
-                    out[r * width + target] = real(values[first_value + k])
-                else:
-                    slot = values[first_value + k]
-                    if slot >= 0.0:
-                        out[r * width + target + np.int64(slot)] = real(1)
+                        hit = a < size and ordered[start + a] == x
+                        entry[r] = np.int32(a if hit else (size + 1 if x == x else size))
+            missed = 0
+            at = row0 * width + target
+            if onehot == 0:
+                for r in range(rows):
+                    k = start + entry[r]
+                    missed += 1 if slots[k] == -2 else 0
+                    out[at + r * width] = real(values[k])
+            else:
+                for r in range(rows):  # no branch: where there is nothing to set, output 0 is set to 0
+                    slot = slots[start + entry[r]]
+                    missed += 1 if slot == -2 else 0
+                    out[at + r * width + max(slot, np.int32(0))] = real(1) if slot >= 0 else real(0)
             unseen[j] += missed
 
     return category
 
 
 _NUMERIC = {"float32": _make_numeric("f32"), "float64": _make_numeric("f64")}
+_RUN = {"float32": _make_runs("f32"), "float64": _make_runs("f64")}
 _CATEGORY = {"float32": _make_category("f32"), "float64": _make_category("f64")}
 
 
@@ -260,7 +309,6 @@ class TabularPreprocess:
         self._numeric = [(b, t) for b, t in self._placed() if isinstance(b, Numeric)]
         self._category = [(b, t) for b, t in self._placed() if isinstance(b, Category)]
         self._hashed = [(b, t) for b, t in self._placed() if isinstance(b, Hashed)]
-        self._steps = _numeric_tables([b for b, _ in self._numeric])
 
     @classmethod
     def from_sklearn(cls, transformer: Any, dtype: str = "float32", threads: int = 1) -> TabularPreprocess:
@@ -317,9 +365,11 @@ class TabularPreprocess:
             raise KernelInputError("out does not fit", where="out", why=f"{out.dtype} {out.shape}, not {self.dtype} {shape}")
         if not source.rows or not self.outputs:
             return out
-        numeric = self._numeric_arguments(source)
+        runs = [] if source.single else self._runs(source)
+        inside = {j for first, count, _ in runs for j in range(first, first + count)}
+        numeric = self._numeric_arguments(source, [j for j in range(len(self._numeric)) if j not in inside])
         category = self._category_arguments(source)
-        self._run(source, numeric, category, out)
+        self._run(source, numeric, runs, category, out)
         unseen = category[-2]
         for (block, _), count in zip(self._category, unseen, strict=False):
             if count and block.unknown == "error":
@@ -338,54 +388,82 @@ class TabularPreprocess:
     def _name(self, column: int) -> str:
         return self.names[column] if self.names else f"column {column}"
 
-    def _numeric_arguments(self, source: Columns) -> tuple[Any, ...]:
-        found = [source.numbers(b.column, self._name(b.column)) for b, _ in self._numeric]
+    def _runs(self, source: Columns) -> list[tuple[int, int, NDArray[np.float64]]]:
+        """(first, count, numbers) of numeric blocks that `tabular_run` can take together."""
+        runs: list[tuple[int, int, NDArray[np.float64]]] = []
+        members: list[tuple[int, tuple[float, float, float], tuple[int, int, int]]] = []
+        for j, (block, target) in enumerate(self._numeric):
+            if (form := _standard_form(block)) is not None:
+                address, stride = source.numbers(block.column, self._name(block.column))
+                members.append((j, form, (address, stride, target)))
+        start = 0
+        for i in range(1, len(members) + 1):
+            if i < len(members) and members[i][0] == members[i - 1][0] + 1:
+                (a, s, t), (b, u, v) = members[i - 1][2], members[i][2]
+                if (b, u, v) == (a + 8, s, t + 1):
+                    continue
+            if i - start >= _LEAST_RUN:
+                runs.append((members[start][0], i - start, np.array([m[1] for m in members[start:i]]).T.copy()))
+            start = i
+        return runs
+
+    def _numeric_arguments(self, source: Columns, wanted: list[int]) -> tuple[Any, ...]:
+        blocks = [self._numeric[j] for j in wanted]
+        found = [source.numbers(b.column, self._name(b.column)) for b, _ in blocks]
         addresses = np.array([address for address, _ in found] or [0], np.uint64)
         strides = np.array([stride for _, stride in found] or [0], np.int64)
-        targets = np.array([t for _, t in self._numeric] or [0], np.int64)
-        return (addresses, strides, *self._steps, targets, len(found), int(source.single))
+        targets = np.array([t for _, t in blocks] or [0], np.int64)
+        return (addresses, strides, *_numeric_tables([b for b, _ in blocks]), targets, len(found), int(source.single))
 
     def _category_arguments(self, source: Columns) -> tuple[Any, ...]:
-        count = len(self._category)
-        coded, valued = np.zeros(max(count, 1), np.uint64), np.zeros(max(count, 1), np.uint64)
-        strides = np.zeros(max(count, 1), np.int64)
-        facts, reals = np.zeros((max(count, 1), 6), np.int64), np.zeros((max(count, 1), 3))
-        lookups: list[NDArray[np.int32]] = []
-        sorted_values: list[NDArray[np.float64]] = []
-        values: list[NDArray[np.float64]] = []
+        count = max(len(self._category), 1)
+        coded, valued, strides = np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, np.int64)
+        facts, reals = np.zeros((count, 5), np.int64), np.zeros((count, 2))
+        parts: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
         for j, (block, target) in enumerate(self._category):
-            numbers = block.slots() if block.values is None else block.values
-            other = 0.0 if block.unknown == "error" else float(block.unknown)
-            facts[j, 3:] = sum(map(len, values)), target, int(block.values is None)
-            values.append(np.asarray(numbers, np.float64))
+            facts[j, 3:] = target, int(block.values is None)
+            facts[j, 1] = sum(len(p[0]) for p in parts)
             if source.is_number(block.column):
-                kind, low, lookup, ordered = _number_lookup(block)
-                facts[j, :3] = kind, sum(map(len, lookups)), len(lookup)
-                lookups.append(lookup)
-                sorted_values.append(ordered)
-                impute = np.nan if block.impute is None else float(block.impute)
-                reals[j] = low, impute, other
+                kind, low, members, ordered = _number_lookup(block)
+                facts[j, 0], reals[j] = kind, (low, np.nan if block.impute is None else float(block.impute))
                 valued[j], strides[j] = source.numbers(block.column, self._name(block.column))
             else:
-                reals[j, 2] = other
+                members = np.arange(len(block.categories) + 1)
+                members[-1] = -1  # the codes name the missing category themselves
+                ordered = np.zeros(len(members))
                 coded[j] = source.codes(block.column, block.categories, block.impute)
-        joined = [np.concatenate(part) if part else np.zeros(1) for part in (lookups, sorted_values, values)]
-        tables = (joined[0].astype(np.int32), joined[1].astype(np.float64), joined[2].astype(np.float64))
-        return (coded, valued, strides, facts, reals, *tables, np.zeros(max(count, 1), np.int64), count)
+            facts[j, 2] = len(members) - 1
+            parts.append((*_entries(block, members), np.append(ordered, 0.0)))
+        tables = [np.concatenate(p) for p in zip(*parts, strict=True)] if parts else [np.zeros(1)] * 3
+        typed = (tables[0].astype(np.int32), tables[1].astype(np.float64), tables[2].astype(np.float64))
+        return (coded, valued, strides, facts, reals, *typed, np.zeros(count, np.int64), len(self._category))
 
-    def _run(self, source: Columns, numeric: tuple[Any, ...], category: tuple[Any, ...], out: NDArray[Any]) -> None:
-        """Block by block, both kernels on each, so that a block's output is written while it is in cache."""
+    def _run(
+        self,
+        source: Columns,
+        numeric: tuple[Any, ...],
+        runs: list[tuple[int, int, NDArray[np.float64]]],
+        category: tuple[Any, ...],
+        out: NDArray[Any],
+    ) -> None:
+        """Block by block, every kernel on each, so that a block's output is written while it is in cache."""
         parts = np.linspace(0, source.rows, self.threads + 1).astype(int)
         width = out.shape[1]
 
         def work(k: int) -> None:
             rows = (int(parts[k]), int(parts[k + 1]))
-            scratch = np.empty(_ROWS)
-            calls = [
-                (_NUMERIC[self.dtype], (*numeric, scratch, *rows, out, width)),
-                (_CATEGORY[self.dtype], (*category, *rows, out, width)),
-            ]
-            jit.run_blocks(calls, rows, _ROWS, row_slots=(len(numeric) + 1, len(category)))
+            calls = [(_NUMERIC[self.dtype], (*numeric, np.empty(_ROWS), *rows, out, width))]
+            slots = [len(numeric) + 1]
+            for first, count, numbers in runs:
+                block, target = self._numeric[first]
+                column = source.numbers(block.column, "")
+                calls.append((_RUN[self.dtype], (*column, numbers, count, target, *rows, out, width)))
+                slots.append(5)
+            if category[-1]:
+                scratch = (np.empty(_ROWS), np.empty(_ROWS, np.int32))
+                calls.append((_CATEGORY[self.dtype], (*category[:-1], *scratch, category[-1], *rows, out, width)))
+                slots.append(len(category) + 2)
+            jit.run_blocks(calls, rows, _ROWS, slots)
 
         if self.threads == 1:
             work(0)
@@ -450,24 +528,45 @@ def _numeric_tables(blocks: list[Numeric]) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int32], NDArray[np.float64]]:
-    """(1 table or 2 search, low end, category of each entry with NaN's last, sorted values or padding)."""
+def _standard_form(block: Numeric) -> tuple[float, float, float] | None:
+    """(substitute for NaN, a, b) of ((x or its substitute) - a) / b; None for any other chain."""
+    steps = list(block.steps)
+    numbers = {"impute": np.nan, "subtract": 0.0, "divide": 1.0}
+    for name in numbers:
+        if steps and steps[0][0] == name:
+            numbers[name] = float(steps.pop(0)[1])
+    return None if steps else (numbers["impute"], numbers["subtract"], numbers["divide"])
+
+
+def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int64], NDArray[np.float64]]:
+    """(1 table or 2 search, low end, category of each entry with NaN's last and -1 for none, sorted values or padding)."""
     try:
         known = {float(v): k for k, v in enumerate(block.categories) if v is not None and v == v}
     except (TypeError, ValueError) as error:
         raise KernelInputError("a column of numbers has categories that are none", why=str(error)) from error
     missing = next((k for k, v in enumerate(block.categories) if v is None or v != v), -1)
     ordered = sorted(known)
-    whole = all(v == int(v) for v in ordered) if ordered and np.isfinite(ordered).all() else False
+    whole = bool(ordered) and bool(np.isfinite(ordered).all()) and all(v == int(v) for v in ordered)
     if whole and ordered[-1] - ordered[0] < _TABLE:
         low = ordered[0]
-        lookup = np.full(int(ordered[-1] - low) + 2, -1, np.int32)
+        members = np.full(int(ordered[-1] - low) + 2, -1, np.int64)
         for v, k in known.items():
-            lookup[int(v - low)] = k
-        lookup[-1] = missing
-        return 1, low, lookup, np.zeros(len(lookup))
-    lookup = np.array([*(known[v] for v in ordered), missing], np.int32)
-    return 2, 0.0, lookup, np.array([*ordered, np.inf])
+            members[int(v - low)] = k
+        members[-1] = missing
+        return 1, low, members, np.zeros(len(members))
+    return 2, 0.0, np.array([*(known[v] for v in ordered), missing], np.int64), np.array([*ordered, np.inf])
+
+
+def _entries(block: Category, members: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """(slot, value) of each table entry; one more entry stands for unseen values."""
+    other = 0.0 if block.unknown == "error" else float(block.unknown)
+    slots, values = np.full(len(members) + 1, -2, np.int32), np.full(len(members) + 1, other)
+    onehot = block.slots()
+    for i, k in enumerate(members):
+        if k >= 0:
+            slots[i] = onehot[k] if block.values is None else 0
+            values[i] = 0.0 if block.values is None else block.values[k]
+    return slots, values
 
 
 def _plain(value: Any) -> Any:
