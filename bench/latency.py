@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from neoc.bench.subjects import Subject, open_subject, signature_of
+from neoc.bench.subjects import Opened, Subject, open_subject, signature_of
 from neoc.compile import inputs
-from neoc.compile.errors import UsageError
-from neoc.compile.measure import fingerprint, interleave, noise_note, ratio
+from neoc.compile.errors import NeocError, UsageError
+from neoc.compile.measure import Samples, fingerprint, interleave, noise_note, ratio
 
 PERCENTILES = (50, 90, 99)
 
@@ -27,44 +27,34 @@ def single_stream(
     """Latency of each subject in nanoseconds, and its ratio to the first one with a 95% interval.
 
     The record is JSON-able: fingerprint of the machine, per subject n, median and those percentiles that the number of
-    samples supports, open seconds, resident bytes of its process. Raises UsageError where the subjects' inputs differ.
+    samples supports, resident bytes of its process; `lost` names the subjects that could not be opened or run, and why.
+    Raises UsageError where the subjects' inputs differ, and what the first subject raises.
     """
     signature = signature_of(subjects[0])
     for other in subjects[1:]:
         _same_inputs(subjects[0], other)
     samples = _samples(subjects[0], data)
+    lost: dict[str, str] = {}
     with ExitStack() as stack:
-        entrants = {}
-        opened = []
+        opened: list[Opened] = []
         for subject in subjects:
             progress("open", subject.label)
-            one = open_subject(subject, threads)
-            stack.callback(one.close)
-            opened.append(one)
-            entrants[subject.text] = one.worker.timed(samples[0])
-        progress("measure", f"{len(subjects)} subjects, {seconds:.0f} s in all")
-        measured = interleave(entrants, budget_s=seconds)
-        memory = [one.worker.memory() for one in opened]
-    base = measured[subjects[0].text]
-    rows = []
-    for one, resident in zip(opened, memory, strict=True):
-        taken = measured[one.subject.text]
-        if taken.lost:
-            raise UsageError(f"{one.subject.text} was lost while it was measured", why=taken.lost, fix="run it alone")
-        tails = {f"p{q:.0f}": taken.percentile(q / 100) for q in PERCENTILES[1:]}
-        rows.append(
-            {
-                "subject": one.subject.text,
-                "n": taken.iterations,
-                "percentiles_ns": {
-                    "p50": taken.median_ns,
-                    **{k: None if t is None else t.ns for k, t in tails.items()},
-                },
-                "spread": round(taken.spread, 4),
-                "ratio_to_first": None if taken is base else ratio(taken, base).as_dict(),
-                "memory": resident,
-            }
-        )
+            try:
+                opened.append(open_subject(subject, threads))
+            except NeocError as error:
+                if subject is subjects[0]:
+                    raise
+                lost[subject.text] = str(error)
+                continue
+            stack.callback(opened[-1].close)
+        progress("measure", f"{len(opened)} subjects, {seconds:.0f} s in all")
+        measured = interleave({one.subject.text: one.worker.timed(samples[0]) for one in opened}, budget_s=seconds)
+        lost |= {name: taken.lost for name, taken in measured.items() if taken.lost}
+        rows = [
+            {**_row(measured[one.subject.text], measured[subjects[0].text]), "memory": one.worker.memory()}
+            for one in opened
+            if one.subject.text not in lost
+        ]
     return {
         "scenario": "single-stream",
         "threads": threads,
@@ -73,6 +63,18 @@ def single_stream(
         "data": None if data is None else data.name,
         "noise": noise_note(measured),
         "results": rows,
+        "lost": lost,
+    }
+
+
+def _row(taken: Samples, base: Samples) -> dict[str, Any]:
+    tails = {f"p{q}": taken.percentile(q / 100) for q in PERCENTILES[1:]}
+    return {
+        "subject": taken.name,
+        "n": taken.iterations,
+        "percentiles_ns": {"p50": taken.median_ns, **{k: None if t is None else t.ns for k, t in tails.items()}},
+        "spread": round(taken.spread, 4),
+        "ratio_to_first": None if taken is base else ratio(taken, base).as_dict(),
     }
 
 

@@ -66,7 +66,10 @@ def show(record: dict[str, Any]) -> None:
                 console.size(result["memory"]["rss"]),
             )
         )
+    rows += [(name, "-", *["-"] * 5) for name in record["lost"]]
     columns = ("subject", "n", "p50", "p90", "p99", "time relative to the first", "resident")
     machine = record["machine"]["machine"]
     remark = f"{machine['cpu']}, {record['threads']} threads; interleaved in one run, one process a subject"
     console.table(record["scenario"], columns, rows, "; ".join(filter(None, (remark, record["noise"]))))
+    for name, why in record["lost"].items():
+        print(f"lost: {name}: {why}")
