@@ -16,6 +16,8 @@ def command(
     """What neoc knows, what is usable here, and why not."""
     from neoc.targets import all_targets, get_target, neo_names
 
+    if name == "host":
+        _measure_once()
     chosen = [get_target(name)] if name else list(all_targets())
     facts = [describe(target) for target in chosen]
     if as_json:
@@ -40,6 +42,15 @@ def command(
     else:
         print("Neo device names resolve too: `neoc targets ml_c5`; `neoc targets --json` lists all of them.")
     return 0
+
+
+def _measure_once() -> None:
+    """The peaks of this machine, measured the first time that somebody asks for them."""
+    from neoc.targets import peaks
+
+    if peaks.cached() is None:
+        with console.Progress(enabled=True).live("measuring this machine's peaks, some five seconds") as progress:
+            peaks.measure(progress)
 
 
 def describe(target: Any) -> dict[str, Any]:
