@@ -32,7 +32,7 @@ def get_target(name: str) -> Target:
         nearest = f"nearest is --target {neo.target}" if neo.target else "there is nothing near; see `neoc targets`"
         word = "retired" if neo.status == "retired" else "not served yet"
         raise UsageError(f"SageMaker Neo's device {neo.name} is {word}", why=neo.why, fix=nearest)
-    return registry.resolve_target(spelled if neo is not None else name)
+    return registry.resolve_target(name) if neo is None else registry.load_target(neo.target)
 
 
 def all_targets() -> tuple[Target, ...]:

@@ -41,7 +41,7 @@ def inf2() -> Target:
         },
         bandwidth=Figure(820 * 2**30, _GUIDE),
         engines=("neuron",),
-        aliases=("inferentia2",),
+        aliases=("inferentia2", "ml_inf2"),
         notes=("peaks and bandwidth are of the chip; one compiled program uses one of its two NeuronCores-v2",),
         facts=(("compiler_target", "inf2"), ("core", "NeuronCore-v2")),
     )
