@@ -103,7 +103,7 @@ def faults(call: Call, row: Op) -> Iterator[Fault]:
         if fact is None:
             continue
         slot = row.inputs[min(index, len(row.inputs) - 1)]
-        if fact.dtype not in slot.dtypes:
+        if fact.dtype not in slot.dtypes and fact.dtype != "undefined":  # undefined: after a node that nobody knows
             code, advice = _NO_DTYPE.get(fact.dtype, ("", f"convert it to one of {', '.join(sorted(slot.dtypes))}"))
             yield Fault(f"input {index} ({fact.name!r}) is {fact.dtype}", advice, code)
         if slot.constant and fact.tensor is None:

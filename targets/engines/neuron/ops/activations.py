@@ -28,8 +28,13 @@ def softplus(j: Xla, x: Array) -> Array:
     return j.np.maximum(x, 0) + j.np.log1p(j.np.exp(-j.np.abs(x)))
 
 
+def clamped(j: Xla, x: Array, low: float, high: float) -> Array:
+    """x cut to low..high, bounds in x's own dtype: jnp.clip would bring float64 in."""
+    return j.lax.clamp(j.np.asarray(low, x.dtype), x, j.np.asarray(high, x.dtype))
+
+
 def hard_sigmoid(j: Xla, x: Array, alpha: float, beta: float) -> Array:
-    return j.np.clip(x * alpha + beta, 0, 1)
+    return clamped(j, x * alpha + beta, 0, 1)
 
 
 def elu(j: Xla, x: Array, alpha: float) -> Array:

@@ -32,6 +32,11 @@ def unary(name: str, versions: tuple[int, int], f: UnaryFunction, dtypes: frozen
     return Op(name, versions, (In(dtypes),), lambda c, j, x: f(j, x))
 
 
+def in_float32(f: UnaryFunction) -> UnaryFunction:
+    """`f` computed in float32 and rounded once, for what takes several steps."""
+    return lambda j, x: f(j, x.astype(j.np.float32)).astype(x.dtype)
+
+
 def binary(name: str, versions: tuple[int, int], f: BinaryFunction, dtypes: frozenset[str] = NUMBERS) -> Op:
     return Op(name, versions, (In(dtypes), In(dtypes)), lambda c, j, x, y: f(j, x, y))
 
@@ -69,9 +74,9 @@ def _atanh(j: Xla, x: Array) -> Array:
 
 
 def _sinh(j: Xla, x: Array) -> Array:
-    # with e = expm1(x): sinh = (e + e/(e+1)) / 2
-    e = j.np.expm1(x)
-    return (e + e / (e + 1)) / 2
+    # with e = expm1(|x|): sinh(|x|) = (e + e/(e+1)) / 2
+    e = j.np.expm1(j.np.abs(x))
+    return j.np.sign(x) * (e + e / (e + 1)) / 2
 
 
 def _cosh(j: Xla, x: Array) -> Array:
@@ -163,18 +168,18 @@ _BITS = (
 
 OPS = (
     unary("Abs", (6, 13), lambda j, x: j.np.abs(x), NUMBERS),
-    unary("Acos", (7, 22), _acos),
-    unary("Acosh", (9, 22), _acosh),
+    unary("Acos", (7, 22), in_float32(_acos)),
+    unary("Acosh", (9, 22), in_float32(_acosh)),
     binary("Add", (7, 14), lambda j, x, y: x + y),
-    unary("Asin", (7, 22), _asin),
-    unary("Asinh", (9, 22), _asinh),
+    unary("Asin", (7, 22), in_float32(_asin)),
+    unary("Asinh", (9, 22), in_float32(_asinh)),
     unary("Atan", (7, 22), lambda j, x: j.lax.atan2(x, j.np.ones_like(x))),
-    unary("Atanh", (9, 22), _atanh),
+    unary("Atanh", (9, 22), in_float32(_atanh)),
     Op("Cast", (6, 28), (In(ALL),), _cast, rules=(_CAST_RULE,)),
     Op("CastLike", (15, 25), (In(ALL), In(ALL)), lambda c, j, x, like: cast(j, x, c.dtype(1))),
     unary("Ceil", (6, 13), lambda j, x: j.np.ceil(x)),
     unary("Cos", (7, 22), lambda j, x: j.np.cos(x)),
-    unary("Cosh", (9, 22), _cosh),
+    unary("Cosh", (9, 22), in_float32(_cosh)),
     binary("Div", (7, 14), _div),
     unary("Erf", (9, 13), lambda j, x: j.lax.erf(x)),
     unary("Exp", (6, 13), lambda j, x: j.np.exp(x)),
@@ -192,11 +197,11 @@ OPS = (
     unary("Round", (11, 22), lambda j, x: j.np.round(x)),
     unary("Sign", (9, 13), lambda j, x: j.np.sign(x), NUMBERS),
     unary("Sin", (7, 22), lambda j, x: j.np.sin(x)),
-    unary("Sinh", (9, 22), _sinh),
+    unary("Sinh", (9, 22), in_float32(_sinh)),
     unary("Sqrt", (6, 13), lambda j, x: j.np.sqrt(x)),
     binary("Sub", (7, 14), lambda j, x, y: x - y),
     Op("Sum", (8, 13), (In(FLOATS),), lambda c, j, *xs: functools.reduce(j.np.add, xs)),
-    unary("Tan", (7, 22), lambda j, x: j.np.sin(x) / j.np.cos(x)),
+    unary("Tan", (7, 22), in_float32(lambda j, x: j.np.sin(x) / j.np.cos(x))),
     unary("Tanh", (6, 13), lambda j, x: j.np.tanh(x)),
     *_LOGIC,
     *_BITS,

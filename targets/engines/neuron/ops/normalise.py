@@ -43,12 +43,8 @@ def _instance(c: Call, j: Xla, x: Array, scale: Array, bias: Array) -> Array:
 
 
 def _group(c: Call, j: Xla, x: Array, scale: Array, bias: Array) -> Array:
-    """Version 18 has one scale and bias a group, version 21 one a channel."""
-    groups = c.attribute("num_groups")
-    split = x.reshape((x.shape[0], groups, -1))
+    split = x.reshape((x.shape[0], c.attribute("num_groups"), -1))
     y, _, _ = _standardise(j, split, (2,), c.attribute("epsilon", 1e-5))
-    if c.version < 21:
-        return (y * scale.reshape(1, -1, 1) + bias.reshape(1, -1, 1)).reshape(x.shape).astype(x.dtype)
     y = y.reshape(x.shape)
     return (y * per_channel(scale, x.ndim) + per_channel(bias, x.ndim)).astype(x.dtype)
 
@@ -110,7 +106,7 @@ OPS = (
         {"training_mode": (0,)},
         rules=(_NOT_SPATIAL,),
     ),
-    Op("GroupNormalization", (18, 21), (_F,), _group, _STASH, rules=(_DIVISIBLE,)),
+    Op("GroupNormalization", (21, 21), (_F,), _group, _STASH, rules=(_DIVISIBLE,)),
     Op("InstanceNormalization", (6, 22), (_F,), _instance),
     Op("LRN", (1, 13), (In(FLOATS, ranks=(2, 5)),), _local_response),
     Op("LayerNormalization", (17, 17), (_F,), _layer, _STASH, outputs=3),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from neoc.targets.engines.neuron.calls import Call
+from neoc.targets.engines.neuron.ops.activations import clamped
 from neoc.targets.engines.neuron.table import FLOATS, In, Op, Rule, Xla
 
 Array = Any
@@ -27,7 +28,7 @@ def _along(c: Call, values: Array, rank: int) -> Array:
 def rounded(j: Xla, x: Array, zero: Array, dtype: str) -> Array:
     """Half to even, moved by the zero point, cut to what the dtype holds."""
     limits = np.iinfo(dtype)
-    return j.np.clip(j.np.round(x) + zero.astype(j.np.float32), limits.min, limits.max).astype(dtype)
+    return clamped(j, j.np.round(x) + zero.astype(j.np.float32), limits.min, limits.max).astype(dtype)
 
 
 def _quantize(c: Call, j: Xla, x: Array, scale: Array, zero: Array | None = None) -> Array:
@@ -53,7 +54,7 @@ def _dynamic(c: Call, j: Xla, x: Array) -> tuple[Array, Array, Array]:
     """To uint8, with the scale that just holds the tensor and 0."""
     low, high = j.np.minimum(j.np.min(x), 0), j.np.maximum(j.np.max(x), 0)
     scale = (high - low) / 255
-    zero = j.np.clip(j.np.round(-low / scale), 0, 255).astype(j.np.uint8)
+    zero = clamped(j, j.np.round(-low / scale), 0, 255).astype(j.np.uint8)
     return rounded(j, x / scale, zero, "uint8"), scale, zero
 
 

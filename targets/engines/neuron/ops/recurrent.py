@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from neoc.targets.engines.neuron.calls import Call
-from neoc.targets.engines.neuron.ops.activations import elu, hard_sigmoid, leaky_relu, sigmoid, softplus, softsign
+from neoc.targets.engines.neuron.ops.activations import (
+    clamped,
+    elu,
+    hard_sigmoid,
+    leaky_relu,
+    sigmoid,
+    softplus,
+    softsign,
+)
 from neoc.targets.engines.neuron.table import FLOATS, In, Op, Rule, Xla
 
 Array = Any
@@ -107,7 +115,7 @@ def _run(j: Xla, step: Step, state: tuple[Array, ...], inputs: Array) -> tuple[A
 
 def _clipper(c: Call, j: Xla) -> Callable[[Array], Array]:
     bound = c.attribute("clip")
-    return (lambda x: x) if bound is None else (lambda x: j.np.clip(x, -bound, bound))
+    return (lambda x: x) if bound is None else (lambda x: clamped(j, x, -bound, bound))
 
 
 def _lstm(c: Call, j: Xla, fs: list[Activation], r: Array, rb: Array, p: Array | None) -> Step:
