@@ -18,9 +18,18 @@ import onnx_ir as ir
 from neoc.compile.passes import graph as g
 from neoc.compile.program import Program
 
-_RANDOM = frozenset(
-    ("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+_RANDOM = (
+    "Bernoulli",
+    "Dropout",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
 )
+_APART = frozenset({*_RANDOM, "Constant"})
+"""after LiftConstants a Constant makes an output: an Identity in its place would only be folded again"""
+
 _DOMAINS = frozenset({g.ONNX, "ai.onnx.ml"})
 
 
@@ -86,7 +95,7 @@ def _merge_nodes(graph: ir.Graph, around: dict[Hashable, ir.Node], names: g.Name
 
 def _key(node: ir.Node) -> Hashable | None:
     """Equal for nodes that compute the same; None for those that must stay apart."""
-    if node.domain not in _DOMAINS or node.op_type in _RANDOM or g.bodies(node):
+    if node.domain not in _DOMAINS or node.op_type in _APART or g.bodies(node):
         return None
     attributes = [_attribute(a) for a in sorted(node.attributes.values(), key=lambda a: a.name)]
     if None in attributes:

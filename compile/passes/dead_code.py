@@ -46,7 +46,9 @@ def _sweep(graph: ir.Graph, opset: int) -> bool:
 def _trim(node: ir.Node, opset: int) -> bool:
     """Take away optional outputs that nobody reads, and empty places at the end of inputs and outputs."""
     did = False
-    if node.domain == g.ONNX and node.op_type not in _MODE_BY_OUTPUTS:
+    if node.domain != g.ONNX:
+        return did
+    if node.op_type not in _MODE_BY_OUTPUTS:
         for index in onnx_tools.optional_outputs(node.op_type, opset):
             if index < len(node.outputs) and node.outputs[index].name and not g.is_used(node.outputs[index]):
                 node.outputs[index].name = ""

@@ -64,6 +64,8 @@ class FoldConstants:
     limit: int = 1 << 20
 
     def __call__(self, program: Program) -> Program:
+        if not any(_arguments(node) for node in program.nodes()):
+            return program
         copy = program.clone()
         names = g.Names(copy.model)
         opset = copy.opset
@@ -72,27 +74,35 @@ class FoldConstants:
 
 
 def _fold(node: ir.Node, opset: int, limit: int, names: g.Names) -> bool:
-    if node.domain != g.ONNX or node.op_type not in FOLDABLE or not node.inputs:
-        return False
-    tensors = [g.constant(v) for v in node.inputs]
-    if any(t is None and v is not None for t, v in zip(tensors, node.inputs, strict=True)):
-        return False
-    if any(t is not None and t.dtype not in _DTYPES for t in tensors) or _widens_weights(node, tensors):
+    tensors = _arguments(node)
+    if tensors is None:
         return False
     kernel = Kernel(node, tensors, opset)
     types = kernel.result_types()
     if types is None and node.op_type not in _UNSIZED:
         return False
-    if types is not None and _growth(node, types) > limit:
+    if types is not None and not _worth_it(node, types, limit):
         return False
     results = kernel.evaluate()
     if not results or (types is not None and not _as_promised(results, types)) or _out_of_range(tensors[0], results[0]):
         return False
     for index, array in results.items():
         if g.is_used(node.outputs[index]):
-            _replace(node.outputs[index], ir.tensor(array), names)
+            g.become_constant(node.outputs[index], ir.tensor(array), names)
     g.discard(node)
     return True
+
+
+def _arguments(node: ir.Node) -> list[ir.TensorProtocol | None] | None:
+    """The inputs of a node that may be folded, as tensors; None where one is not constant or it must stay."""
+    if node.domain != g.ONNX or node.op_type not in FOLDABLE or not node.inputs:
+        return None
+    tensors = [g.constant(v) for v in node.inputs]
+    if any(t is None and v is not None for t, v in zip(tensors, node.inputs, strict=True)):
+        return None
+    if any(t is not None and t.dtype not in _DTYPES for t in tensors) or _widens_weights(node, tensors):
+        return None
+    return tensors
 
 
 def _widens_weights(node: ir.Node, tensors: list[ir.TensorProtocol | None]) -> bool:
@@ -108,11 +118,14 @@ def _out_of_range(source: ir.TensorProtocol | None, result: np.ndarray) -> bool:
     return source.size == result.size and bool(((array < limits.min) | (array > limits.max)).any())
 
 
-def _growth(node: ir.Node, types: dict[int, tuple[ir.DataType, tuple[int, ...]]]) -> int:
-    """Bytes of the results less those of the inputs that nobody else reads and that vanish with the node."""
+def _worth_it(node: ir.Node, types: dict[int, tuple[ir.DataType, tuple[int, ...]]], limit: int) -> bool:
+    """Whether the results have dtypes that may be folded, and exceed what vanishes with the node by at most `limit`."""
+    if any(dtype not in _DTYPES for dtype, _ in types.values()):
+        return False
     made = sum(int(np.prod(shape, dtype=np.int64)) * dtype.bitwidth // 8 for dtype, shape in types.values())
     vanish = {v for v in node.inputs if v is not None and all(user is node for user, _ in v.uses())}
-    return made - sum(v.const_value.nbytes for v in vanish if v.const_value is not None and not v.is_graph_output())
+    gone = sum(v.const_value.nbytes for v in vanish if v.const_value is not None and not v.is_graph_output())
+    return made - gone <= limit
 
 
 def _as_promised(results: dict[int, np.ndarray], types: dict[int, tuple[ir.DataType, tuple[int, ...]]]) -> bool:
@@ -120,21 +133,3 @@ def _as_promised(results: dict[int, np.ndarray], types: dict[int, tuple[ir.DataT
         results[index].shape == shape and ir.DataType.from_numpy(results[index].dtype) == dtype
         for index, (dtype, shape) in types.items()
     )
-
-
-def _replace(output: ir.Value, tensor: ir.TensorProtocol, names: g.Names) -> None:
-    """Let everything read `tensor` instead of `output`; a graph output is made by a Constant."""
-    node = output.producer()
-    assert node is not None
-    assert node.graph is not None
-    if not output.is_graph_output():
-        name, output.name = output.name or "folded", names.fresh("replaced")
-        output.replace_all_uses_with(g.add_initializer(node.graph, name, tensor))
-        return
-    attribute = ir.AttrTensor("value", tensor)
-    constant = ir.Node(g.ONNX, "Constant", [], [attribute], num_outputs=1, name=node.name)
-    fresh = constant.outputs[0]
-    fresh.type, fresh.shape = ir.TensorType(tensor.dtype), ir.Shape([int(d) for d in tensor.shape.numpy()])
-    node.graph.insert_before(node, constant)
-    fresh.name, output.name = output.name, names.fresh("replaced")
-    output.replace_all_uses_with(fresh, replace_graph_outputs=True)

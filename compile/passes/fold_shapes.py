@@ -37,6 +37,8 @@ class FoldShapes:
     """Replaces known shape tensors, and targets of Reshape with one unknown element."""
 
     def __call__(self, program: Program) -> Program:
+        if not any(node.op_type in ("Shape", "Size") for node in program.nodes()):
+            return program
         copy = program.clone()
         names = g.Names(copy.model)
         known: Known = {}
@@ -56,7 +58,7 @@ def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
         node.replace_input_with(1, g.add_initializer(node.graph, names.fresh("shape"), tensor))
         return True
     rule = RULES.get(node.op_type)
-    if rule is None or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+    if rule is None or len(node.outputs) != 1:
         return False
     result = rule(node, known)
     if result is None or result.size > _LARGEST:
@@ -68,9 +70,7 @@ def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
         known[output] = result
         return False
     tensor = ir.tensor(result.astype(output.dtype.numpy()), dtype=output.dtype)
-    assert node.graph is not None
-    name, output.name = output.name or "shape", names.fresh("replaced")
-    output.replace_all_uses_with(g.add_initializer(node.graph, name, tensor))
+    g.become_constant(output, tensor, names)
     g.discard(node)
     return True
 

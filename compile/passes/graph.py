@@ -173,6 +173,24 @@ def _is_identity(value: ir.Value, of: ir.Value) -> bool:
     return node is not None and node.op_type == "Identity" and node.domain == ONNX and node.inputs[0] is of
 
 
+def become_constant(output: ir.Value, tensor: ir.TensorProtocol, names: Names) -> None:
+    """Let everything read `tensor` instead of `output`; a graph output is made by a Constant."""
+    node = output.producer()
+    assert node is not None
+    assert node.graph is not None
+    if not output.is_graph_output():
+        name, output.name = output.name or "folded", names.fresh("replaced")
+        output.replace_all_uses_with(add_initializer(node.graph, name, tensor))
+        return
+    attribute = ir.AttrTensor("value", tensor)
+    constant = ir.Node(ONNX, "Constant", [], [attribute], num_outputs=1, name=node.name)
+    fresh = constant.outputs[0]
+    fresh.type, fresh.shape = ir.TensorType(tensor.dtype), _shape(tensor)
+    node.graph.insert_before(node, constant)
+    fresh.name, output.name = output.name, names.fresh("replaced")
+    output.replace_all_uses_with(fresh, replace_graph_outputs=True)
+
+
 def discard(node: ir.Node) -> None:
     """Remove `node`, whose outputs nobody reads, and with it every capture that its bodies hold."""
     graph = node.graph

@@ -27,6 +27,8 @@ class Identities:
     """Removes nodes that a rule of the table calls an identity."""
 
     def __call__(self, program: Program) -> Program:
+        if not any(_source(node, program.opset) for node in program.nodes()):
+            return program
         copy = program.clone()
         names = g.Names(copy.model)
         did = [
@@ -122,8 +124,8 @@ def _reshape(node: ir.Node, opset: int) -> bool:
         return False
     kept = [t == 0 or (isinstance(d, int) and t == d and d > 0) for t, d in zip(target, value.shape, strict=True)]
     left = [t for t, k in zip(target, kept, strict=True) if not k]
-    # With a -1 the other dimensions must not be 0, or it would have no one answer.
-    return not left or (left == [-1] and 0 not in target)
+    # Where a copied dimension turns out to be 0, a -1 beside it has no answer and the model would have failed.
+    return left in ([], [-1])
 
 
 def _flatten(node: ir.Node, opset: int) -> bool:

@@ -15,6 +15,8 @@ class InlineIf:
     """Moves the nodes and initializers of the branch taken into the graph around; names must be unique."""
 
     def __call__(self, program: Program) -> Program:
+        if not any(_taken(node) for node in program.nodes()):
+            return program
         copy = program.clone()
         names = g.Names(copy.model)
         did = False

@@ -1,7 +1,4 @@
-"""Spellings that the standard does not have, but exporters and ONNX's own function bodies use: into those it has.
-
-Engines accept them while a value is unknown and refuse the model once it is a constant, so folding would break it.
-"""
+"""What engines take while a value is unknown, but refuse or misread once folding has made it a constant."""
 
 from __future__ import annotations
 
@@ -19,6 +16,8 @@ class Legalize:
     """Applies the rules of the table to nodes of the default domain."""
 
     def __call__(self, program: Program) -> Program:
+        if not any(node.op_type in RULES for node in program.nodes()):
+            return program
         copy = program.clone()
         names = g.Names(copy.model)
         did = [
@@ -44,4 +43,15 @@ def _range(node: ir.Node, names: g.Names) -> bool:
     return did
 
 
-RULES: dict[str, Callable[[ir.Node, g.Names], bool]] = {"Range": _range}
+def _concat(node: ir.Node, names: g.Names) -> bool:
+    """Concat(x, empty) = Concat(x). OpenVINO 2026.4 reads an empty constant as the scalar 0."""
+    kept = [v for v in node.inputs if v is None or not (v.is_initializer() and 0 in (g.static_shape(v) or ()))]
+    if len(kept) in (0, len(node.inputs)):
+        return False
+    for index, value in enumerate(kept):
+        node.replace_input_with(index, value)
+    node.resize_inputs(len(kept))
+    return True
+
+
+RULES: dict[str, Callable[[ir.Node, g.Names], bool]] = {"Concat": _concat, "Range": _range}

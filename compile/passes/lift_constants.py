@@ -19,6 +19,8 @@ class LiftConstants:
     """A Constant whose value is an output of its graph stays: what a graph gives out, a node makes."""
 
     def __call__(self, program: Program) -> Program:
+        if not any(_liftable(node) for node in program.nodes()):
+            return program
         copy = program.clone()
         return g.changed(program, copy, lift_constants(copy.model))
 
@@ -28,16 +30,17 @@ def lift_constants(model: ir.Model) -> bool:
     lifted = False
     for graph in g.graphs(model):
         for node in graph:
-            if node.op_type != "Constant" or node.domain != g.ONNX or node.outputs[0].is_graph_output():
-                continue
-            tensor = constant_tensor(node)
-            if tensor is None:
+            if not _liftable(node) or (tensor := constant_tensor(node)) is None:
                 continue
             output = node.outputs[0]
             output.replace_all_uses_with(g.add_initializer(graph, output.name or "constant", tensor))
             g.discard(node)
             lifted = True
     return lifted
+
+
+def _liftable(node: ir.Node) -> bool:
+    return node.op_type == "Constant" and node.domain == g.ONNX and not node.outputs[0].is_graph_output()
 
 
 def constant_tensor(node: ir.Node) -> ir.TensorProtocol | None:

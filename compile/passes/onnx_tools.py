@@ -6,6 +6,7 @@ any size fits: a large initializer travels as an input of the same type, and the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -110,8 +111,9 @@ def convert(proto: onnx.ModelProto, version: int) -> onnx.ModelProto:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+    """The first line of its message, without the source file of onnx that it begins with."""
+    lines = [re.sub(r"^\S+\.(cc|h):\d+: (\w+: )?", "", line.strip()) for line in str(error).splitlines()]
+    return next((line[:200] for line in lines if line), type(error).__name__)
 
 
 # ---- single nodes ------------------------------------------------------------------------------
