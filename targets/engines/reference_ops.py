@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from onnx import TypeProto, helper
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
+from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_loop import Loop as OnnxLoop
+from onnx.reference.ops.op_lp_normalization import LpNormalization as OnnxLpNormalization
+from onnx.reference.ops.op_string_normalizer import StringNormalizer as OnnxStringNormalizer
+
+
+class BatchNormalization(BatchNormalization_14):
+    """For every opset: the statistics given are used unless `training_mode` says otherwise.
+
+    onnx 1.23 takes the attribute `momentum`, which exporters before opset 14 always write, for training.
+    """
+
+    def _run(
+        self,
+        x: Any,
+        scale: Any,
+        bias: Any,
+        mean: Any,
+        var: Any,
+        epsilon: float | None = None,
+        momentum: float | None = None,
+        training_mode: int | None = None,
+    ) -> tuple[Any, ...]:
+        eps = 1e-5 if epsilon is None else epsilon
+        keep = 0.9 if momentum is None else momentum
+        results: tuple[Any, ...] = super()._run(x, scale, bias, mean, var, eps, keep, training_mode or 0)
+        return results
 
 
 class Loop(OnnxLoop):
     """Loop whose scan outputs get a new leading axis; onnx 1.23 joins them by vstack, wrong for scalars and matrices.
 
-    An absent condition is true; without iterations a scan output is empty.
+    An absent condition is true; without iterations a scan output is empty, of the type that the body declares.
     """
 
     body: Any
@@ -44,8 +72,53 @@ class Loop(OnnxLoop):
             for scan, value in zip(scans, values[len(carried) :], strict=True):
                 scan.append(value)
             running, turn = bool(keep), turn + 1
-        return self._check_and_fix_outputs((*carried, *(np.stack(s) if s else np.empty((0,)) for s in scans)))
+        kinds = self.body.output_types[1 + len(carried) :]
+        stacked = [np.stack(s) if s else _empty(kind) for s, kind in zip(scans, kinds, strict=True)]
+        return self._check_and_fix_outputs((*carried, *stacked))
 
 
-OPERATORS: list[type[OpRun]] = [Loop]
+def _empty(kind: TypeProto) -> np.ndarray:
+    """No items of this type, on a new leading axis; open dimensions are 0 too."""
+    tensor = kind.tensor_type
+    dims = [dim.dim_value for dim in tensor.shape.dim]
+    return np.empty((0, *dims), helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+
+
+class LpNormalization(OnnxLpNormalization):
+    """x / (sum |x|^p)^(1/p): onnx 1.23 forgets the magnitude, which shows for p = 1."""
+
+    axis: int
+    p: int
+
+    def _run(self, x: Any, axis: int | None = None, p: int | None = None) -> tuple[Any]:
+        axis = self.axis if axis is None else axis
+        p = self.p if p is None else p
+        norm = np.power(np.power(np.abs(x), p).sum(axis=axis, keepdims=True), 1.0 / p)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (np.where(norm == 0, 0, x / norm).astype(x.dtype),)
+
+
+class StringNormalizer(OnnxStringNormalizer):
+    """Stop words are whole items of x, and accents stay: onnx 1.23 splits items at blanks and strips their accents."""
+
+    @staticmethod
+    def _run_column(
+        cin: Any,
+        cout: Any,
+        slocale: str | None = None,
+        stops: Any = None,
+        raw_stops: Any = None,
+        is_case_sensitive: int | None = None,
+        case_change_action: str | None = None,
+    ) -> Any:
+        """Fill cout; an item that is stopped becomes '', which the caller leaves out."""
+        changes: dict[str, Callable[[str], str]] = {"LOWER": str.lower, "UPPER": str.upper, "NONE": str}
+        change, fold = changes[case_change_action or "NONE"], changes["NONE" if is_case_sensitive else "LOWER"]
+        stopped = {fold(word) for word in raw_stops or ()}
+        for i, item in enumerate(cin):
+            cout[i] = "" if fold(item) in stopped else change(item)
+        return cout
+
+
+OPERATORS: list[type[OpRun]] = [BatchNormalization, Loop, LpNormalization, StringNormalizer]
 """for ReferenceEvaluator(new_ops=...)"""
