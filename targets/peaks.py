@@ -6,7 +6,6 @@ nothing but the multiply-add units is timed. Without it, a BLAS matrix product g
 
 from __future__ import annotations
 
-import ctypes
 import json
 import re
 import threading
@@ -125,8 +124,8 @@ class _Kernel:
 
     dtype: str
     what: str
-    call: Callable[[int, int], None]
-    """(iterations, address of 64 spare bytes)"""
+    call: Callable[[int, np.ndarray], None]
+    """(iterations, 64 spare bytes)"""
     ops: int
     """operations of one iteration"""
 
@@ -149,7 +148,8 @@ def _kernels(host: HostFacts) -> list[_Kernel]:
         if dtype in chosen or flag not in host.features:
             continue
         steps = 24 if flag.startswith("avx512") else 12  # as many as the registers hold beside the two operands
-        call = _compile(_assembly(acc, operand, intrinsic, steps))
+        name = f"peak_{dtype}_{flag}"
+        call = _compile(name, _assembly(name, acc, operand, intrinsic, steps))
         if call is None:
             return []
         lanes = int(acc.split()[0].strip("<"))
@@ -159,7 +159,7 @@ def _kernels(host: HostFacts) -> list[_Kernel]:
     return list(chosen.values())
 
 
-def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
+def _assembly(name: str, acc: str, operand: str, intrinsic: str, steps: int) -> str:
     """LLVM IR: for i in 0..n: every accumulator becomes accumulator * a + b (or accumulator + a . b)."""
     fused = intrinsic.startswith("llvm.fma")
     add = "add" if " x i" in acc else "fadd"
@@ -174,7 +174,7 @@ def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
     declared = ", ".join([acc, operand, operand])
     lines = [
         f"declare {acc} @{intrinsic}({declared})",
-        "define void @peak(i64 %n, ptr %out) {",
+        f"define void @{name}(i64 %n, ptr %out) {{",
         "entry:",
         f"  %seed = load {acc}, ptr %out, align 1",
         f"  %a = load {operand}, ptr %out, align 1",
@@ -197,32 +197,24 @@ def _assembly(acc: str, operand: str, intrinsic: str, steps: int) -> str:
 
 
 @cache
-def _compile(text: str) -> Callable[[int, int], None] | None:
-    """The function compiled for this CPU; None without llvmlite. The engine lives as long as the process."""
+def _compile(name: str, text: str) -> Callable[[int, np.ndarray], None] | None:
+    """The function compiled for this CPU; None where that cannot be done here (no llvmlite)."""
+    from neoc.kernels import jit
+    from neoc.kernels.errors import KernelCompileError
+
+    made = jit.Kernel(name, ("i64", "u8*"), ir=lambda features: text)
     try:
-        import llvmlite.binding as llvm
-    except ImportError:
+        made.load()
+    except (ImportError, KernelCompileError):
         return None
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
-    )
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
-    engine.finalize_object()
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(engine.get_function_address("peak"))
-    _ALIVE.append(engine)
-    return function
-
-
-_ALIVE: list[Any] = []
+    return made
 
 
 def _rate(kernel: _Kernel, threads: int) -> float:
     """Operations per second of `threads` copies at once; the best of several short runs."""
     spare = [np.zeros(64, np.uint8) for _ in range(threads)]
     count = 4_000_000
-    best = min(_together(lambda k: kernel.call(count, spare[k].ctypes.data), threads) for _ in range(REPEATS))
+    best = min(_together(lambda k: kernel.call(count, spare[k]), threads) for _ in range(REPEATS))
     return kernel.ops * count * threads / best
 
 

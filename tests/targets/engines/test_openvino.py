@@ -40,10 +40,9 @@ def test_the_table_covers_what_models_are_made_of() -> None:
 
 @needs_openvino
 def test_the_table_is_of_the_installed_version() -> None:
-    """A sample, asked anew: `python -m neoc.targets.engines.openvino_probe` writes the table."""
+    """A sample, asked anew: tests/helpers/openvino_probe.py writes the table."""
     import openvino
-
-    from neoc.targets.engines import openvino_probe
+    import openvino_probe
 
     if not openvino_gaps._table_holds():
         pytest.skip(f"the table is of OpenVINO {openvino_gaps.table_version()}")

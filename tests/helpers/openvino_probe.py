@@ -1,6 +1,6 @@
 """Which ONNX operators the installed OpenVINO's front end converts; prints targets/engines/openvino_operators.json.
 
-    python -m neoc.targets.engines.openvino_probe > targets/engines/openvino_operators.json
+    python tests/helpers/openvino_probe.py > targets/engines/openvino_operators.json
 
 Each operator of the default domain and of ai.onnx.ml, in each of its versions, and each of com.microsoft that
 onnxruntime knows, is offered alone in a small model. Only the answer 'no conversion rule' with the operator's own name
