@@ -1,0 +1,1 @@
+"""One target and one engine for neoc, registered by entry points alone."""
