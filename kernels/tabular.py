@@ -335,6 +335,8 @@ class TabularPreprocess:
         try:
             for given in spec["blocks"]:
                 fields = {k: _tupled(v) for k, v in given.items() if k != "kind"}
+                for name in {"unknown", "values", "steps"} & set(fields):  # a number that JSON has not
+                    fields[name] = _numbers(fields[name]) if fields[name] is not None or name == "unknown" else None
                 blocks.append(_KINDS[given["kind"]](**fields))
             return cls(blocks, **{k: v for k, v in spec.items() if k != "blocks"})
         except (KeyError, TypeError) as error:
@@ -413,7 +415,8 @@ class TabularPreprocess:
         addresses = np.array([address for address, _ in found] or [0], np.uint64)
         strides = np.array([stride for _, stride in found] or [0], np.int64)
         targets = np.array([t for _, t in blocks] or [0], np.int64)
-        return (addresses, strides, *_numeric_tables([b for b, _ in blocks]), targets, len(found), int(source.single))
+        steps = _numeric_tables([b for b, _ in blocks], source.single)
+        return (addresses, strides, *steps, targets, len(found), int(source.single))
 
     def _category_arguments(self, source: Columns) -> tuple[Any, ...]:
         count = max(len(self._category), 1)
@@ -508,8 +511,8 @@ def _check_block(block: Block, columns: int) -> None:
         raise KernelOptionError("a hash needs buckets", why=str(block.buckets))
 
 
-def _numeric_tables(blocks: list[Numeric]) -> tuple[NDArray[Any], ...]:
-    """(starts, codes, numbers, edges) of all steps."""
+def _numeric_tables(blocks: list[Numeric], single: bool) -> tuple[NDArray[Any], ...]:
+    """(starts, codes, numbers, edges) of all steps. single: the numbers are rounded to float32, as scikit-learn does."""
     starts, codes, numbers, edges = [0], [], [], [0.0]
     for block in blocks:
         for name, value in block.steps:
@@ -518,7 +521,7 @@ def _numeric_tables(blocks: list[Numeric]) -> tuple[NDArray[Any], ...]:
                 numbers.append(float(len(edges)))
                 edges += [float(len(value)), *map(float, value)]
             else:
-                numbers.append(float(value))
+                numbers.append(float(np.float32(value)) if single else float(value))
         starts.append(len(codes))
     return (
         np.array(starts, np.int64),
@@ -582,6 +585,13 @@ def _plain(value: Any) -> Any:
 
 def _tupled(value: Any) -> Any:
     return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
+
+
+def _numbers(value: Any) -> Any:
+    """None as NaN, at any depth."""
+    if isinstance(value, tuple):
+        return tuple(_numbers(v) for v in value)
+    return float("nan") if value is None else value
 
 
 def bucket_of(value: Any, buckets: int) -> int:

@@ -37,6 +37,7 @@ def transform(step: TabularPreprocess, table: Any) -> NDArray[Any]:
 
 def _numeric(block: Numeric, x: NDArray[np.float64], single: bool) -> NDArray[np.float64]:
     for name, v in block.steps:
+        v = float(np.float32(v)) if single and name != "bucketise" else v
         if name == "subtract":
             x = x - v
         elif name == "divide":

@@ -90,7 +90,10 @@ def test_pillow_bit_for_bit_on_500_images(name: str) -> None:
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("mode", [m for m in MODES if m.startswith("torch")])
 def test_torch_and_torchvision(mode: str) -> None:
-    """torchvision's v2.Resize calls interpolate on the uint8 tensor; the float modes are interpolate on float32."""
+    """torchvision's v2.Resize calls interpolate on the uint8 tensor; the float modes are interpolate on float32.
+
+    Channels last, as images lie: torch 2.13 repeats the first row where a plane-by-plane float tensor is made one pixel wide.
+    """
     import torch
 
     library, name, *words = mode.split("-")
@@ -99,7 +102,9 @@ def test_torch_and_torchvision(mode: str) -> None:
     for image, oh, ow in cases(150, 3):
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
         options = {"mode": name, "antialias": antialias, "align_corners": "aligncorners" in words}
-        want = torch.nn.functional.interpolate(tensor if uint8 else tensor.float(), (oh, ow), **options)
+        if not uint8:
+            tensor = tensor.contiguous().float().contiguous(memory_format=torch.channels_last)
+        want = torch.nn.functional.interpolate(tensor, (oh, ow), **options)
         want = want[0].permute(1, 2, 0).numpy()
         if uint8:
             assert np.array_equal(pixels(mode, image, oh, ow), want), (image.shape, oh, ow)
@@ -216,7 +221,7 @@ def test_letterbox(mode: str, layout: str) -> None:
     np.testing.assert_allclose(got, step.reference(images), rtol=0, atol=2e-5 if mode == "torch-bilinear" else 0)
     pad = (np.float32(114) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
     corner = got[0, :, 0, 0] if layout == "NCHW" else got[0, 0, 0]
-    np.testing.assert_allclose(corner, pad, rtol=1e-6)
+    np.testing.assert_allclose(corner, pad, rtol=1e-5)
 
 
 @pytest.mark.needs("cv2")

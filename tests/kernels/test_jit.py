@@ -21,7 +21,7 @@ import numpy as np
 x = np.ones(100, np.float32)
 started = time.perf_counter()
 neoc.kernels.quantize.quantize(x, 0.5)
-print(imported, time.perf_counter() - started, "numba" in sys.modules, sum(neoc.kernels.quantize.quantize(x, 0.5)))
+print(imported, time.perf_counter() - started, "numba" in sys.modules, neoc.kernels.quantize.quantize(x, 0.5).sum())
 """
 
 
