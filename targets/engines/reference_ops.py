@@ -9,7 +9,6 @@ import numpy as np
 from onnx import TypeProto, helper
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
-from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_loop import Loop as OnnxLoop
 from onnx.reference.ops.op_lp_normalization import LpNormalization as OnnxLpNormalization
 from onnx.reference.ops.op_string_normalizer import StringNormalizer as OnnxStringNormalizer

@@ -110,6 +110,8 @@ def judge(question: Question, expected: Sequence[Any], rtol: float, atol: float)
         onnx.save(model, path)
         try:
             served = serve(path, [feeds])
+        except TimeoutError:  # the runner's alarm
+            raise
         except NeocError as error:
             return Verdict("refused", reason=f"{type(error).__name__}: {error}")
         except Exception as error:

@@ -1,0 +1,64 @@
+"""The mended operators of the reference evaluator: onnxruntime, an independent implementation, says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from neoc.targets.engines.reference_ops import OPERATORS
+
+
+def _model(text: str) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 16]>\n{text}')
+    onnx.checker.check_model(model)
+    return model
+
+
+def _both(model: onnx.ModelProto, **feeds: Any) -> tuple[list[Any], list[Any]]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return ReferenceEvaluator(model, new_ops=OPERATORS).run(None, feeds), session.run(None, feeds)
+
+
+LOOP = """
+agraph (int64 trips, float[2,3] x) => (float[2,3] last, float[n] scalars, float[m,2,3] matrices) {
+  yes = Constant <value = bool {1}> ()
+  last, scalars, matrices = Loop (trips, yes, x) <body = body (int64 i, bool c, float[2,3] before)
+      => (bool again, float[2,3] after, float scalar, float[2,3] matrix) {
+    again = Identity (c)
+    after = Add (before, before)
+    scalar = ReduceSum <keepdims = 0> (after)
+    matrix = Neg (after)
+  }>
+}
+"""
+
+
+@pytest.mark.parametrize("trips", [0, 1, 3])
+def test_scan_outputs_of_loop_get_a_new_axis(trips: int) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    ours, theirs = _both(_model(LOOP), trips=np.array(trips, np.int64), x=x)
+    assert [a.shape for a in ours] == [(2, 3), (trips,), (trips, 2, 3)]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("axis", "p"), [(0, 1), (1, 1), (-1, 2)])
+def test_lp_normalization_takes_magnitudes(axis: int, p: int) -> None:
+    model = _model(f"agraph (float[2,3] x) => (float[2,3] y) {{ y = LpNormalization <axis = {axis}, p = {p}> (x) }}")
+    x = np.array([[1.0, -2.0, 0.0], [-3.0, 0.5, 0.0]], np.float32)
+    (ours,), (theirs,) = _both(model, x=x)
+    np.testing.assert_allclose(ours, np.nan_to_num(theirs), rtol=1e-6)
+
+
+def test_string_normalizer_keeps_accents_and_stops_whole_items() -> None:
+    attributes = 'is_case_sensitive = 1, stopwords = ["the"]'
+    model = _model(f"agraph (string[4] x) => (string[n] y) {{ y = StringNormalizer <{attributes}> (x) }}")
+    x = np.array(["café", "the", "the end", "The"], object)
+    (ours,), (theirs,) = _both(model, x=x)
+    assert ours.tolist() == theirs.tolist() == ["café", "the end", "The"]
