@@ -86,6 +86,8 @@ def _zip_kind(path: Path) -> str:
         return "a PyTorch archive (.pt, .pt2)"
     if "config.json" in names and "model.weights.h5" in names:
         return "a Keras model (.keras)"
+    if names and all(name.endswith(".npy") for name in names):
+        return "an archive of numpy arrays (.npz): data, not a model"
     models = sorted(name for name in names if name.endswith(".onnx"))[:3]
     return "a zip archive" + (f" that holds {', '.join(models)}; unpack it first" if models else "")
 

@@ -1,6 +1,6 @@
 """Damages real models and loads each one: it must become a Program or a NeocError of exit status 2, and nothing else.
 
-    python tests/fuzz/fuzz_onnx.py --count 2000 [--seed 0] [--keep FOLDER] [MODEL...]
+    python tests/fuzz/fuzz_onnx.py --count 2000 [--seed 0] [--passes] [--keep FOLDER] [MODEL...]
 
 Every load happens in a child with bounded memory and time, so that a native crash or a hang is seen and survived.
 Models default to the ONNX ones of the zoo. Prints a summary as JSON; exit status 1 when any load went wrong.
@@ -36,18 +36,18 @@ GOOD = ("program", "refused")
 # ---- the child -------------------------------------------------------------------------------------
 
 
-def child() -> None:
+def child(with_passes: bool) -> None:
     """Load the files named on standard input, one a line; answer each with one JSON line."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BOUND_BYTES, MEMORY_BOUND_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
-        outcome, detail = attempt(Path(line.rstrip("\n")))
+        outcome, detail = attempt(Path(line.rstrip("\n")), with_passes)
         print(json.dumps([outcome, detail]), flush=True)
 
 
-def attempt(path: Path) -> tuple[str, str]:
+def attempt(path: Path, with_passes: bool = False) -> tuple[str, str]:
     """('program' | 'refused' | 'untyped' | 'memory' | 'status', what exactly)"""
-    from neoc.compile import inputs
+    from neoc.compile import inputs, passes
     from neoc.compile.errors import NeocError
     from neoc.compile.frontends import load
 
@@ -56,6 +56,8 @@ def attempt(path: Path) -> tuple[str, str]:
         assert len(program.digest) == 64
         assert program.signature.outputs
         inputs.generate(program, 0, 1)
+        if with_passes:
+            passes.run(program, passes.DEFAULT)
     except NeocError as error:
         return ("refused" if error.exit_status == 2 else "status"), f"{type(error).__name__}: {error}"
     except MemoryError:
@@ -68,7 +70,7 @@ def attempt(path: Path) -> tuple[str, str]:
 class Child:
     """One child process, replaced when it is lost."""
 
-    def __init__(self, command: Sequence[str] = (sys.executable, __file__, "--child"), bound_s: float = TIME_BOUND_S):
+    def __init__(self, command: Sequence[str], bound_s: float = TIME_BOUND_S) -> None:
         self._command = tuple(command)
         self._bound_s = bound_s
         self._process: subprocess.Popen[str] | None = None
@@ -110,13 +112,13 @@ class Child:
 # ---- the parent ------------------------------------------------------------------------------------
 
 
-def fuzz(models: list[Path], count: int, seed: int, keep: Path | None) -> dict[str, object]:
+def fuzz(models: list[Path], count: int, seed: int, keep: Path | None, command: Sequence[str]) -> dict[str, object]:
     """Try `count` mutations. Returns outcomes -> how many, and the failures with their kind and number."""
     contents = [path.read_bytes() for path in models]
     outcomes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     failures: list[dict[str, str]] = []
-    child = Child()
+    child = Child(command)
     with tempfile.TemporaryDirectory(prefix="neoc-fuzz-") as folder:
         target = Path(folder) / "mutated.onnx"
         for number in range(count):
@@ -150,12 +152,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the models that went wrong")
+    parser.add_argument("--passes", action="store_true", help="bring what loads into normal form as well")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child()
+        child(arguments.passes)
         return 0
-    result = fuzz(arguments.models or zoo(), arguments.count, arguments.seed, arguments.keep)
+    command = [sys.executable, __file__, "--child", *(["--passes"] if arguments.passes else [])]
+    result = fuzz(arguments.models or zoo(), arguments.count, arguments.seed, arguments.keep, command)
     print(json.dumps(result, indent=1))
     return 1 if result["failures"] else 0
 

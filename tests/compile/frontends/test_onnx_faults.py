@@ -200,6 +200,11 @@ def attribute_of_another_type(model: onnx.ModelProto) -> None:
     model.graph.node[1].attribute.append(helper.make_attribute("axis", "first"))
 
 
+def unknown_attribute(model: onnx.ModelProto) -> None:
+    model.graph.node[2].attribute.append(helper.make_attribute("__private", 1))
+    model.graph.node[2].attribute.append(helper.make_attribute("alpha", 0.5))
+
+
 def missing_attribute(model: onnx.ModelProto) -> None:
     model.graph.node[1].op_type = "Concat"
 
@@ -271,6 +276,7 @@ FAULTS: list[tuple[Change, str, str]] = [
     (attribute_of_two_types, "attribute 'a' of node 'product'", "something else too"),
     (attribute_given_twice, "node 'product'", "'a' is given twice"),
     (attribute_of_another_type, "node 'sum' (Concat)", "STRING, Concat takes INT"),
+    (unknown_attribute, "node 'out' (Relu)", "no attribute 'alpha'"),
     (missing_attribute, "node 'sum' (Concat)", "'axis' is missing"),
     (reference_outside_a_function, "attribute 'a' of node 'product'", "no function around"),
     (too_many_inputs, "node 'out' (Relu)", "2 inputs, Relu takes 1"),

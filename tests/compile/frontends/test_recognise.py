@@ -47,6 +47,7 @@ KINDS = [
     (b"tree\nversion=v4\n", "LightGBM"),
     (archive(a_dot_txt=b"x"), "a zip archive"),
     (archive(deep__model_dot_onnx=b"x"), "holds deep/model.onnx"),
+    (archive(x_dot_npy=b"x"), ".npz"),
     (archive(m__data_dot_pkl=b"x", m__version=b"3"), "PyTorch archive"),
     (b"PK\x03\x04 and no more", "damaged zip"),
     (gzip.compress(b"x"), "gzip"),
