@@ -33,7 +33,7 @@ STEPS, WEIGHTS = "steps.json", "weights.npz"
 
 def _gemm(attributes: Mapping[str, Any], a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None) -> np.ndarray:
     a, b = (a.T if attributes.get("transA") else a), (b.T if attributes.get("transB") else b)
-    y = np.float32(attributes.get("alpha", 1.0)) * (a @ b)
+    y = np.asarray(np.float32(attributes.get("alpha", 1.0)) * (a @ b))
     return y if c is None else y + np.float32(attributes.get("beta", 1.0)) * c
 
 
@@ -142,8 +142,8 @@ class NumpySession(Session):
             raise FeedError(f"there is no output named {strangers[0]!r}", fix=f"the model gives {', '.join(known)}")
         values = {**self._weights, **feeds}
         for step in self._steps:
-            arguments = [values[name] for name in step["inputs"]]
-            values[step["output"]] = OPERATORS[step["operator"]](step["attributes"], *arguments)
+            function = OPERATORS[step["operator"]]
+            values[step["output"]] = function(step["attributes"], *(values[name] for name in step["inputs"]))
         return {name: np.array(values[name], order="C") for name in wanted}
 
     def close(self) -> None:
