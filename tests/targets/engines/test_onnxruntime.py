@@ -221,6 +221,8 @@ def test_strings() -> None:
     program = program_of("g (string[2] a, string[2] b) => (string[2] y) { y = StringConcat (a, b) }", opset=20)
     got = run(ENGINE, program, a=np.array(["x", "é"]), b=np.array(["1", "2"], object))["y"]
     assert got.tolist() == ["x1", "é2"]
+    got = run(ENGINE, program, a=np.array([b"ab", "é".encode()]), b=np.array(["1", "2"]))["y"]
+    assert got.tolist() == ["ab1", "é2"]
 
 
 def test_tensors_of_a_body_are_lifted_out_of_it() -> None:
