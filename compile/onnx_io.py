@@ -252,5 +252,5 @@ def _strip(message: Message) -> None:
         return
     for field, value in message.ListFields():
         if field.message_type is not None:
-            for child in value if field.is_repeated else [value]:
+            for child in [value] if isinstance(value, Message) else value:
                 _strip(child)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from neoc.compile import onnx_io
@@ -19,9 +19,10 @@ from neoc.compile.program import Program, Provenance, Source
 def load(path: Path, inputs: Mapping[str, InputBinding]) -> Program:
     """The model in `path`, external data memory-mapped. Raises InvalidModel, InvalidInput."""
     data = onnx_io.read_bytes(path)
-    folder = Folder(path)
+    state, folder = hashlib.sha256(data), Folder(path)
     try:
         proto = onnx_io.parse(data, path.name)
+        del data  # up to two gigabytes, which the protobuf holds as well
         version = f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip() or "unknown"
         notes = [*check(proto, folder), *normalise(proto, folder)]
         model = onnx_io.to_ir(proto, folder)
@@ -31,11 +32,12 @@ def load(path: Path, inputs: Mapping[str, InputBinding]) -> Program:
         raise
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         graph.sort()
-    digest = _sha256(data, (folder.files[name] for name in sorted(folder.files)))
+    for name in sorted(folder.files):
+        _add_file(state, folder.files[name])
     bound = bind(model, inputs, path.name)
     return Program(
         model=model,
-        provenance=Provenance("onnx", version, digest, path.name),
+        provenance=Provenance("onnx", version, state.hexdigest(), path.name),
         source=Source(path, bound),
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -45,11 +47,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _sha256(data: bytes, files: Iterable[Path]) -> str:
-    """Of the model's bytes, then of its data files."""
-    state = hashlib.sha256(data)
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                state.update(block)
-    return state.hexdigest()
+def _add_file(state: hashlib._Hash, path: Path) -> None:
+    block = memoryview(bytearray(1 << 20))
+    with path.open("rb", buffering=0) as file:
+        while length := file.readinto(block):
+            state.update(block[:length])

@@ -41,7 +41,7 @@ def check_tensor(tensor: onnx.TensorProto, folder: Folder, where: str) -> None:
         folder.check(tensor)
         return
     _check_held(tensor, where)
-    if tensor.data_type in (_T.FLOAT6E2M3, _T.FLOAT6E3M2):
+    if bit_widths().get(tensor.data_type) == 6:
         _check_float6(tensor, where)
 
 

@@ -94,6 +94,31 @@ def test_a_model_without_large_tensors_gets_no_data_file(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "s.onnx"]
 
 
+def test_a_model_above_the_limit_needs_a_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit lowered to a megabyte, so that two of them are too many. tests/compile/frontends has 2.3 GB."""
+    model = onnx_io.read(with_large(tmp_path / "source.onnx"))
+    digest = onnx_io.canonical_bytes(model)
+    monkeypatch.setattr(onnx_io, "PROTOBUF_LIMIT_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match="do not fit into one protobuf"):
+        onnx_io.write(model, tmp_path / "m.onnx")
+    with pytest.raises(InvalidModel, match="no protobuf may have more than 1048576"):
+        onnx_io.read(tmp_path / "source.onnx")
+    onnx_io.write(model, tmp_path / "m.onnx", "m.data")
+    assert onnx_io.canonical_bytes(onnx_io.read(tmp_path / "m.onnx")) == digest
+
+
+def test_many_tensors_below_the_threshold_go_to_the_data_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {f"w{i}": np.full(10_000, i, np.float32) for i in range(10)}
+    text = "g (float[10000] x) => (float[10000] y) { y = Sum (x, w1, w9) }"
+    model = onnx_io.read(model_files.write(tmp_path / "source.onnx", text, None, **weights))
+    monkeypatch.setattr(onnx_io, "PROTOBUF_LIMIT_BYTES", 500_000)
+    onnx_io.write(model, tmp_path / "m.onnx", "m.data")
+    assert (tmp_path / "m.onnx").stat().st_size < 5000
+    np.testing.assert_array_equal(values(onnx_io.read(tmp_path / "m.onnx"))["w7"], weights["w7"])
+
+
 def test_nothing_is_left_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = onnx_io.read(with_large(tmp_path / "source.onnx"))
     with pytest.raises(OutputError):

@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError, Message
 Bytes = Callable[[bytes, bytes, random.Random], bytes]
 
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1)
+_SINGULAR = (Message, int, float, bool, str, bytes)
+
 _TEXTS = ("", "x", "../x", "/etc/passwd", "location", "ai.onnx", "com.microsoft", "N**N", "((((", "If", "Constant")
 
 
@@ -126,7 +128,7 @@ def _messages(message: Message, most: int) -> list[Message]:
     while index < len(found) and len(found) < most:
         for field, value in found[index].ListFields():
             if field.message_type is not None:
-                found += list(value) if field.is_repeated else [value]
+                found += [value] if isinstance(value, Message) else list(value)
         index += 1
     return found[:most]
 
@@ -139,7 +141,7 @@ def _change(message: Message, rng: random.Random) -> None:
         field = rng.choice(present)
     if rng.random() < 0.15:
         message.ClearField(field.name)
-    elif field.is_repeated:
+    elif not isinstance(getattr(message, field.name), _SINGULAR):
         _change_list(getattr(message, field.name), field, rng)
     elif field.message_type is not None:
         getattr(message, field.name).SetInParent()

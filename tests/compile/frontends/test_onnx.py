@@ -132,6 +132,29 @@ def test_local_functions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(program, x=np.float32([1, -3]))[0], [2, -6])
 
 
+QUANTISED = """g (float[N,4] x) => (float[N,2] qdq, float[N,2] dynamic) {
+  q = QuantizeLinear (x, scale, zero)  d = DequantizeLinear (q, scale, zero)
+  w = DequantizeLinear <axis = 1> (w8, wscale)
+  qdq = MatMul (d, w)
+  x8, xs, xz = DynamicQuantizeLinear (x)
+  i = MatMulInteger (x8, w8, xz)  f = Cast <to = 1> (i)  s = Mul (xs, wscale)  dynamic = Mul (f, s)
+}"""
+
+
+def test_quantised_graphs(tmp_path: Path) -> None:
+    weights = {
+        "scale": np.float32(0.01), "zero": np.uint8(128), "wscale": np.float32([0.5, 0.25]),
+        "w8": np.int8([[1, -2], [3, 4], [-128, 127], [0, 8]]),
+    }  # fmt: skip
+    program = load(model_files.write(tmp_path / "m.onnx", QUANTISED, opset=19, **weights), {})
+    x = np.float32([[0.5, -0.25, 1.0, 0.1]])
+    exact = x @ (weights["w8"] * weights["wscale"])
+    qdq, dynamic = run(program, x=x)
+    np.testing.assert_allclose(qdq, exact, atol=1e-3)
+    np.testing.assert_allclose(dynamic, exact, atol=0.3)
+    assert program.model.graph.initializers["w8"].dtype == ir.DataType.INT8
+
+
 def test_other_domains_and_operators_without_a_schema(tmp_path: Path) -> None:
     text = (
         "g (float[2,4] x) => (float[2,4] y, float[2,4] z, float[2,4] w) "
@@ -296,6 +319,7 @@ def test_a_cache_that_links_into_its_store(tmp_path: Path) -> None:
     assert load(snapshot / "m.onnx", {}).provenance.name == "m.onnx"
 
 
+@pytest.mark.slow
 def test_more_than_two_gigabytes(tmp_path: Path) -> None:
     """Five tensors of 460 MB each in one sparse file: nothing of it is copied."""
     size, rows = 460_000_000, 1150
