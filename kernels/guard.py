@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neoc.kernels.jit import At
+
+_LOCK = threading.Lock()
 _PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -42,8 +46,16 @@ class Guarded:
 def call(run: Callable[[list[Any]], None], arguments: tuple[Any, ...], run_twice: bool) -> None:
     """Run on guarded copies of the C-contiguous array arguments, at the end and at the start; results are copied back.
 
-    Arrays that share memory share one copy. Other arguments pass as they are.
+    Arrays that share memory share one copy. Other arguments pass as they are. One call at a time: a copy that is written
+    back must not undo what another thread wrote.
     """
+    with _LOCK:
+        _call(run, arguments, run_twice)
+
+
+def _call(run: Callable[[list[Any]], None], arguments: tuple[Any, ...], run_twice: bool) -> None:
+    offsets = [getattr(a, "offset", None) for a in arguments]  # jit.At
+    arguments = tuple(a.array if o is not None else a for a, o in zip(arguments, offsets, strict=True))
     originals = [a.copy() if isinstance(a, np.ndarray) else None for a in arguments]
     for at_end in (True, False) if run_twice else (True,):
         copies: dict[tuple[int, int], Guarded] = {}
@@ -55,8 +67,9 @@ def call(run: Callable[[list[Any]], None], arguments: tuple[Any, ...], run_twice
             key = (argument.ctypes.data, argument.nbytes)
             if key not in copies:
                 copies[key] = Guarded(original, at_end)
-            values.append(copies[key].array)
-        run(values)
+            shared = copies[key].array
+            values.append(shared if shared.dtype == argument.dtype else shared.view(argument.dtype).reshape(argument.shape))
+        run([v if o is None else At(v, o) for v, o in zip(values, offsets, strict=True)])
         for argument, value in zip(arguments, values, strict=True):
             if value is not argument and isinstance(argument, np.ndarray) and argument.flags.writeable:
                 argument[...] = value

@@ -307,6 +307,7 @@ class Template:
     def run_guarded(self, image: NDArray[np.uint8], out: NDArray[Any]) -> None:
         """Call by call with arrays, so that each is checked by the guard pages."""
         flat = out.reshape(-1)
+        flat = flat.view(np.uint16) if flat.dtype == np.float16 else flat
         for call in self._calls:
             values = []
             for value in call.arguments:
@@ -315,5 +316,5 @@ class Template:
                 elif value is Mark.STRIDE:
                     values.append(image.shape[1] * 3)
                 else:
-                    values.append(flat[value.offset :] if isinstance(value, Output) else value)
+                    values.append(jit.At(flat, value.offset) if isinstance(value, Output) else value)
             call.kernel(*values)

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -67,6 +68,17 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "neoc" / "kernels"
 
 
+@dataclass(frozen=True)
+class At:
+    """An array argument that begins at element `offset` of a C-contiguous array; the kernel may go back from there."""
+
+    array: NDArray[Any]
+    offset: int
+
+    def address(self, dtype: type[np.generic]) -> int:
+        return address(self.array, dtype) + self.offset * self.array.itemsize
+
+
 class Kernel:
     """A compiled function. `parameters`: 'f32*', 'u8*', ..., 'i64', 'f32', 'f64' in order.
 
@@ -102,7 +114,7 @@ class Kernel:
     def slots(self, *arguments: Any) -> bytes:
         """The argument block of one call."""
         values = [
-            a if p is None or isinstance(a, int) else address(a, p)
+            a if p is None or isinstance(a, int) else a.address(p) if isinstance(a, At) else address(a, p)
             for a, p in zip(arguments, self._pointers, strict=True)
         ]
         return self._pack(*values)
