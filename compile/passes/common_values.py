@@ -27,8 +27,8 @@ _RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
-_APART = frozenset({*_RANDOM, "Constant"})
-"""after LiftConstants a Constant makes an output: an Identity in its place would only be folded again"""
+_APART = frozenset({*_RANDOM, "Constant", "Identity"})
+"""after LiftConstants and Identities those make outputs: an Identity in their place would only be undone again"""
 
 _DOMAINS = frozenset({g.ONNX, "ai.onnx.ml"})
 

@@ -1,13 +1,15 @@
 """Arithmetic on shapes: what is known of Shape -> Gather -> Concat -> Reshape chains becomes constant.
 
-Every small integer tensor that hangs on a shape is followed element by element; an element is a number or unknown.
-A tensor that is known in full is replaced: one static dimension of a dynamic tensor is enough for a Gather that picks
-it. A Reshape whose target is known but for one element takes -1 there:
+Every small integer tensor that hangs on a shape is followed element by element. An element is a number, a dimension
+that has no number yet (its name, or the value and axis it was taken from), or unknown. A tensor that is all numbers is
+replaced: one static dimension of a dynamic tensor is enough for a Gather that picks it. The target of a Reshape is
+replaced too where 0 (copy this dimension) or -1 (whatever is left) says the rest:
 
-    Reshape(x, [d, 12, 64])  ->  Reshape(x, [-1, 12, 64])    as 12 * 64 > 0, the size of x leaves one choice for d
+    Reshape(x, [n, m, 12, 64])  ->  Reshape(x, [0, 0, 12, 64])   for x of shape [n, m, 768]
+    Reshape(x, [d, 12, 64])     ->  Reshape(x, [-1, 12, 64])     as 12 * 64 > 0, the size of x leaves one choice for d
 
-Only shapes that inference derived from inputs and constants count. Those of graph outputs may rest on a declaration of
-the source, so they do not.
+Only shapes that inference derived from inputs and constants count, those of graph outputs may rest on a declaration of
+the source. Dimensions of one name are equal: sessions hold their callers to it.
 """
 
 from __future__ import annotations
@@ -26,8 +28,20 @@ _LARGEST = 256
 
 _DTYPES = (ir.DataType.INT64, ir.DataType.INT32)
 
+
+@dataclass(frozen=True)
+class Unnamed:
+    """The size of `value` along `axis`. (No tuple: numpy would take that for a sequence of elements.)"""
+
+    value: ir.Value
+    axis: int
+
+
+Element = int | str | Unnamed | None
+"""a number, a named dimension, an unnamed one, or unknown"""
+
 Partial = np.ndarray
-"""an object array whose elements are int or None"""
+"""an object array of Elements"""
 
 Known = dict[ir.Value, Partial]
 
@@ -52,7 +66,7 @@ class FoldShapes:
 def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
     if node.domain != g.ONNX:
         return False
-    if node.op_type == "Reshape" and (target := _with_wildcard(node, known)) is not None:
+    if node.op_type == "Reshape" and (target := _target(node, known)) is not None:
         tensor = ir.tensor(np.array(target, np.int64))
         assert node.graph is not None
         node.replace_input_with(1, g.add_initializer(node.graph, names.fresh("shape"), tensor))
@@ -66,7 +80,7 @@ def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
     output = node.outputs[0]
     if output.dtype not in _DTYPES or not _fits(result, output.dtype):
         return False
-    if any(e is None for e in result.flat):
+    if not all(isinstance(e, int) for e in result.flat):
         known[output] = result
         return False
     tensor = ir.tensor(result.astype(output.dtype.numpy()), dtype=output.dtype)
@@ -77,17 +91,24 @@ def _visit(node: ir.Node, known: Known, names: g.Names) -> bool:
 
 def _fits(result: Partial, dtype: ir.DataType) -> bool:
     limits = np.iinfo(dtype.numpy())
-    return all(e is None or limits.min <= e <= limits.max for e in result.flat)
+    return all(not isinstance(e, int) or limits.min <= e <= limits.max for e in result.flat)
 
 
-def _with_wildcard(node: ir.Node, known: Known) -> list[int] | None:
-    """The target of a Reshape with -1 for its one unknown element; None where it has none, or several."""
+def _target(node: ir.Node, known: Known) -> list[int] | None:
+    """The target of a Reshape with 0 or -1 for what is no number; None where that does not say it exactly.
+
+    0 and -1 are not mixed: where the copied dimension is empty, -1 beside it has no answer.
+    """
     target = known.get(node.inputs[1]) if node.inputs[1] is not None else None
-    if target is None or target.ndim != 1 or sum(e is None for e in target) != 1:
+    if target is None or target.ndim != 1 or any(isinstance(e, int) and e <= 0 for e in target):
         return None
-    if any(e is not None and e <= 0 for e in target):
-        return None
-    return [-1 if e is None else e for e in target]
+    source = _dims(node.inputs[0]) or []
+    copies = [i < len(source) and e is not None and e == source[i] for i, e in enumerate(target)]
+    if all(isinstance(e, int) or c for e, c in zip(target, copies, strict=True)):
+        return None if g.attribute_int(node, "allowzero", 0) else [e if isinstance(e, int) else 0 for e in target]
+    if sum(not isinstance(e, int) for e in target) == 1:
+        return [e if isinstance(e, int) else -1 for e in target]
+    return None
 
 
 # ---- what is known of a value --------------------------------------------------------------------
@@ -102,15 +123,16 @@ def _look(value: ir.Value | None, known: Known) -> Partial | None:
     return None if array is None or array.dtype.kind not in "iu" else array.astype(object)
 
 
-def _dims(value: ir.Value | None) -> list[int | None] | None:
+def _dims(value: ir.Value | None) -> list[Element] | None:
     if value is None or value.shape is None or value.is_graph_output():
         return None
-    return [d if isinstance(d, int) else None for d in value.shape]
+    return [d if isinstance(d, int) else d.value or Unnamed(value, i) for i, d in enumerate(value.shape)]
 
 
-def _partial(elements: list[int | None]) -> Partial:
+def _partial(elements: list[Element]) -> Partial:
     array = np.empty(len(elements), object)
-    array[:] = elements
+    for index, element in enumerate(elements):
+        array[index] = element
     return array
 
 
@@ -129,9 +151,10 @@ def _shape(node: ir.Node, known: Known) -> Partial | None:
 def _size(node: ir.Node, known: Known) -> Partial | None:
     """Size(x) = product of x.shape, where all of it is known"""
     dims = _dims(node.inputs[0])
-    if dims is None or None in dims:
+    numbers = [d for d in dims or () if isinstance(d, int)]
+    if dims is None or len(numbers) < len(dims):
         return None
-    return np.array(int(np.prod([d for d in dims if d is not None], dtype=np.int64)), object)
+    return np.array(int(np.prod(numbers, dtype=np.int64)), object)
 
 
 def _gather(node: ir.Node, known: Known) -> Partial | None:
@@ -141,7 +164,10 @@ def _gather(node: ir.Node, known: Known) -> Partial | None:
         return None
     if any(not -len(data) <= i < len(data) for i in indices.flat):
         return None
-    return np.asarray(data[indices], object)
+    picked = np.empty(indices.shape, object)
+    for place in np.ndindex(indices.shape):
+        picked[place] = data[indices[place]]
+    return picked
 
 
 def _slice(node: ir.Node, known: Known) -> Partial | None:
@@ -153,7 +179,7 @@ def _slice(node: ir.Node, known: Known) -> Partial | None:
     start, end, axis, step = [a[0] for a in arguments if a] + [0, 1][len(arguments) - 2 :]
     if axis not in (0, -1) or step < 1:
         return None
-    return np.asarray(data[start:end:step], object)
+    return data[start:end:step]
 
 
 def _concat(node: ir.Node, known: Known) -> Partial | None:
@@ -186,14 +212,18 @@ def _same(node: ir.Node, known: Known) -> Partial | None:
 
 
 def _elementwise(function: Callable[[int, int], int]) -> Callable[[ir.Node, Known], Partial | None]:
-    """f(u, v)[i] = f(u[i], v[i]); unknown where one of them is"""
+    """f(u, v)[i] = f(u[i], v[i]); unknown where one of them is no number"""
 
     def rule(node: ir.Node, known: Known) -> Partial | None:
         left, right = _look(node.inputs[0], known), _look(node.inputs[1], known)
         if left is None or right is None:
             return None
-        apply = np.frompyfunc(lambda a, b: None if a is None or b is None else function(a, b), 2, 1)
-        return np.asarray(apply(left, right), object)
+        both = np.broadcast_arrays(left, right)
+        result = np.empty(both[0].shape, object)
+        for place in np.ndindex(result.shape):
+            a, b = both[0][place], both[1][place]
+            result[place] = function(a, b) if isinstance(a, int) and isinstance(b, int) else None
+        return result
 
     return rule
 

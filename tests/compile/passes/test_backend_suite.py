@@ -90,18 +90,11 @@ def _results(model: bytes, feeds: dict[str, Any]) -> list[Any] | str:
     """What onnxruntime computes, or why it does not."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
+    refusals = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.NotImplemented, ort.RuntimeException)
     try:
         return evaluate_bytes(model, feeds)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        ort.Fail,
-        ort.InvalidArgument,
-        ort.NotImplemented,
-        ort.InvalidGraph,
-    ) as e:
-        return f"{type(e).__name__}: {e}"[:200]
+    except (RuntimeError, ValueError, TypeError, *refusals) as error:
+        return f"{type(error).__name__}: {error}"[:200]
 
 
 def _right(results: list[Any] | str, wanted: list[Any]) -> bool:

@@ -197,18 +197,94 @@ def test_a_chain_of_shape_arithmetic_is_one_constant_once_shapes_are_bound() -> 
     assert _constant(after, "c").tolist() == [3, 8]
 
 
-def test_a_reshape_with_one_unknown_element_gets_a_wildcard() -> None:
-    text = """(float["n","m",8] x) => (float y) {
-        s = Shape(x) n = Gather(s, zero) c = Concat <axis = 0> (n, minus, two) k = Concat <axis = 0> (n, eight)
-        y = Reshape(x, {}) }"""
-    constants = {"zero": np.array([0]), "minus": np.array([-1]), "two": np.array([2]), "eight": np.array([8])}
-    after = apply(graph(text.replace("{}", "k"), **constants), *FOLD)
-    assert operators(after) == ["Reshape"]
-    (target,) = (v.const_value for v in after.model.graph.initializers.values())
-    assert target is not None
-    assert target.numpy().tolist() == [-1, 8]
-    # Two open places: -1 for the first would leave none for the second.
-    assert "Shape" in operators(apply(graph(text.replace("{}", "c"), **constants), *FOLD))
+def _target(of: Program) -> list[int]:
+    assert operators(of) == ["Reshape"]
+    node = next(of.nodes())
+    tensor = node.inputs[1].const_value if node.inputs[1] is not None else None
+    assert tensor is not None
+    return tensor.numpy().tolist()
+
+
+SIZES = {"zero": np.array([0]), "minus": np.array([-1]), "two": np.array([2]), "eight": np.array([8])}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("n, m, two, four", [0, 0, 2, 4]),  # both copied
+        ("n, eightm", None),  # the second is no dimension of x, and -1 for it does not go with 0
+        ("m, eight, n", None),  # neither stands where it stood
+        ("n, minus, two", None),  # -1 is taken
+        ("eight, m, n", None),
+    ],
+)
+def test_the_target_of_a_reshape_copies_dimensions(target: str, expected: list[int] | None) -> None:
+    before = graph(
+        f"""(float["n","m",8] x) => (float y) {{
+            s = Shape(x) n = Gather(s, zero) m = Gather(s, one) eightm = Mul(m, eight)
+            c = Concat <axis = 0> ({target}) y = Reshape(x, c) }}""",
+        one=np.array([1]),
+        four=np.array([4]),
+        **SIZES,
+    )
+    after = apply(before, *FOLD)
+    if expected is None:
+        assert "Shape" in operators(after)
+    else:
+        assert _target(after) == expected
+    samples = [{"x": np.random.default_rng(k).standard_normal((3, 5, 8)).astype(np.float32)} for k in (0, 1)]
+    assert_same(before, after, *samples)
+
+
+def test_one_dimension_that_is_not_copied_is_what_is_left() -> None:
+    before = graph(
+        """(float["n",4,6] x, float["k",2] z) => (float y) {
+            s = Shape(x) n = Gather(s, zero) t = Transpose <perm = [1, 0, 2]> (x)
+            c = Concat <axis = 0> (two, two, n, six) y = Reshape(t, c) }""",
+        six=np.array([6]),
+        **SIZES,
+    )
+    after = apply(before, *FOLD)
+    assert operators(after) == ["Transpose", "Reshape"]
+    samples = [{"x": np.full((3, 4, 6), v, np.float32), "z": np.zeros((1, 2), np.float32)} for v in (1, 2)]
+    assert_same(before, after, *samples)
+
+
+def test_dimensions_of_one_name_are_one_dimension() -> None:
+    text = """(float["n",6] x, float["{}",9] z) => (float y) {{
+        s = Shape(z) n = Gather(s, zero) c = Concat <axis = 0> (n, two, minus) y = Reshape(x, c) }}"""
+    same = apply(graph(text.format("n").replace("minus)", "three)"), three=np.array([3]), **SIZES), *FOLD)
+    assert _target(same) == [0, 2, 3]
+    assert same.signature.outputs[0].shape == ("n", 2, 3)
+    other = apply(graph(text.format("m").replace("minus)", "three)"), three=np.array([3]), **SIZES), *FOLD)
+    assert _target(other) == [-1, 2, 3]
+
+
+@pytest.mark.parametrize("index", ["scalar", "vector"])
+def test_dimensions_without_a_name_are_followed_too(index: str) -> None:
+    pick = "g = Gather(s, i0) n = Unsqueeze(g, zero)" if index == "scalar" else "n = Gather(s, zero)"
+    before = graph(
+        f"""(float[a,4,6] x) => (float y) {{
+            s = Shape(x) {pick} c = Concat <axis = 0> (n, rest) y = Reshape(x, c) }}""",
+        i0=np.array(0),
+        rest=np.array([6, 4]),
+        **SIZES,
+    )
+    value = before.model.graph.inputs[0]
+    value.shape = ir.Shape([None, 4, 6])
+    assert _target(apply(before, *FOLD)) == [0, 6, 4]
+
+
+def test_an_empty_batch_still_reshapes() -> None:
+    before = graph(
+        """(float["n",4,6] x) => (float y) {
+            s = Shape(x) n = Gather(s, zero) c = Concat <axis = 0> (n, rest) y = Reshape(x, c) }""",
+        rest=np.array([24]),
+        **SIZES,
+    )
+    after = apply(before, *FOLD)
+    assert _target(after) == [0, 24]
+    assert evaluate(after, {"x": np.zeros((0, 4, 6), np.float32)})[0].shape == (0, 24)
 
 
 def test_one_known_dimension_of_a_dynamic_tensor_is_enough_to_pick_it() -> None:
