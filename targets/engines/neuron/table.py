@@ -21,6 +21,9 @@ NUMBERS = FLOATS | INTEGERS
 BOOL = frozenset({"bool"})
 ALL = NUMBERS | BOOL
 
+OPEN_SHAPE = "EMOD025"
+"""Neuron's code for a shape that is not static"""
+
 _NO_DTYPE = {
     "float64": ("ESPP004", "Neuron devices have no float64; convert the model to float32"),
     "complex64": ("EVRF004", "write real and imaginary parts as separate tensors"),
@@ -107,7 +110,7 @@ def faults(call: Call, row: Op) -> Iterator[Fault]:
             code, advice = _NO_DTYPE.get(fact.dtype, ("", f"convert it to one of {', '.join(sorted(slot.dtypes))}"))
             yield Fault(f"input {index} ({fact.name!r}) is {fact.dtype}", advice, code)
         if slot.constant and fact.tensor is None:
-            yield Fault(f"input {index} ({fact.name!r}) must be known before the program runs", _BIND, "EMOD025")
+            yield Fault(f"input {index} ({fact.name!r}) must be known before the program runs", _BIND, OPEN_SHAPE)
         if slot.ranks and fact.shape is not None and not slot.ranks[0] <= len(fact.shape) <= slot.ranks[1]:
             yield Fault(f"input {index} ({fact.name!r}) has rank {len(fact.shape)}, not {_span(slot.ranks)}")
     for name, values in row.attributes.items():

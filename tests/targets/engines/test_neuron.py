@@ -329,6 +329,17 @@ def test_all_gaps_are_told_at_once_and_build_refuses(tmp_path: Path) -> None:
     assert caught.value.gaps == gaps
 
 
+def test_what_open_dimensions_alone_cause_is_not_told_twice() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Expand", ["k", "s"], ["e"]),
+        helper.make_node("NonZero", ["e"], ["y"]),
+    ]
+    outputs = [tensor("y", None, I64)]
+    source = model_of(nodes, [tensor("x", ["N", 3])], outputs, k=np.float32([1]))
+    assert [g.operator for g in find_gaps(program(source), "neuron")] == ["", "NonZero"]
+
+
 def test_gaps_are_answered_without_jax(tmp_path: Path) -> None:
     path = tmp_path / "cnn.onnx"
     source = cnn("N")

@@ -343,6 +343,7 @@ def test_every_row_is_computed_right_on_a_case_of_the_backend_suite() -> None:
 
 @needs_jax
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_case_of_the_backend_suite_is_computed_right() -> None:
     right, wrong = faults_in(10_000)
     assert wrong == {}

@@ -307,6 +307,7 @@ def test_what_the_gaps_let_through_is_computed_right(tmp_path: Path) -> None:
 
 @needs_tvm
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_what_the_gaps_let_through_is_computed_right_on_every_case(tmp_path: Path) -> None:
     right, wrong = wrong_on_backend_cases(1, tmp_path)
     assert not wrong
