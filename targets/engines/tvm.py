@@ -37,7 +37,7 @@ from neoc.compile.contracts import (
     TensorSpec,
     Variant,
 )
-from neoc.compile.errors import InvalidArtifact, MissingTool, WrongDevice
+from neoc.compile.errors import InvalidArtifact, MissingTool, UnsupportedModel, WrongDevice
 from neoc.targets.elf import read_elf
 from neoc.targets.engines.tensors import chosen, closed
 from neoc.targets.host import machine
@@ -86,9 +86,6 @@ class Tvm(Engine):
         return _versions("apache-tvm", "apache-tvm-ffi", "ziglang")
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
-        import tvm
-        from tvm.relax.frontend.onnx import from_onnx
-
         triple = target.fact("triple", f"{target.arch}-linux-gnu")
         linker = _linker(triple)
         if linker is None:
@@ -96,10 +93,9 @@ class Tvm(Engine):
                 f"no linker for {triple} was found",
                 fix=f"install one with: pip install ziglang (or the package that has {triple}-gcc)",
             )
-        module = from_onnx(_importable(program.model), keep_params_in_input=False)
-        code = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
         library = folder / MEMBER
-        tvm.compile(module, target=tvm.target.Target(code)).export_library(str(library), fcompile=linker)
+        code = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
+        _compiled(program, code).export_library(str(library), fcompile=linker)
         _accept(library.read_bytes(), target.arch)
         return Built(
             members={MEMBER: library},
@@ -144,6 +140,27 @@ def _versions(*distributions: str) -> dict[str, str]:
 
 
 # ---- build -----------------------------------------------------------------------------------
+
+
+def _compiled(program: Program, code: dict[str, str]) -> Any:
+    """TVM's executable. Raises UnsupportedModel where open dimensions are more than TVM can follow."""
+    import tvm
+    from tvm.relax.frontend.onnx import from_onnx
+
+    try:
+        module = from_onnx(_importable(program.model), keep_params_in_input=False)
+        return tvm.compile(module, target=tvm.target.Target(code))
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        unbound = [spec for spec in program.signature.inputs if not spec.is_static]
+        if not unbound:
+            raise
+        reason = "TVM loses track of its open dimensions"
+        raise UnsupportedModel(
+            "TVM cannot follow the model's open dimensions",
+            why=str(error).strip().splitlines()[-1],
+            gaps=[Gap("tvm", s.name, "", reason, suggestion=f"bind it with --input {s.name}=SIZES") for s in unbound],
+            fix=f"bind them: {' '.join(f'--input {spec.name}=SIZES' for spec in unbound)}",
+        ) from error
 
 
 def _importable(model: ir.Model) -> Any:

@@ -96,7 +96,7 @@ def _reasons(node: ir.Node) -> Iterator[tuple[str, str]]:
                 yield f"TVM has no {dtype} here (value {value.name!r})", "convert the model to another dtype"
     for index in rows.constant_inputs.get(name, ()):
         value = _input(node, index)
-        if value is not None and constant_of(value) is None and not (name in _SHAPE_READERS and _from_shape(value)):
+        if value is not None and constant_of(value) is None and not (name == "Reshape" and _from_shape(value)):
             yield f"input {index} ({value.name!r}) must be a constant", "bind all dimensions with --input"
     for key, allowed in rows.attributes.get(name, {}).items():
         if key in node.attributes and node.attributes[key].value not in allowed:
@@ -111,12 +111,9 @@ def _reasons(node: ir.Node) -> Iterator[tuple[str, str]]:
 
 # ---- values ----------------------------------------------------------------------------------
 
-_SHAPE_READERS = frozenset(["ConstantOfShape", "Expand", "Reshape", "Resize"])
-"""operators that TVM feeds from shape arithmetic as well as from constants"""
-
 _SHAPE_ARITHMETIC = frozenset(["Cast", "Concat", "Gather", "Slice", "Squeeze", "Unsqueeze"])
 
-_SHAPE_CONSUMERS = (_SHAPE_READERS | _SHAPE_ARITHMETIC | {"CastLike", "Equal", "Shape", "Where"}) - {"Unsqueeze"}
+_SHAPE_CONSUMERS = (_SHAPE_ARITHMETIC | {"CastLike", "Equal", "Reshape", "Shape", "Where"}) - {"Unsqueeze"}
 """operators that accept the importer's own type of shapes; any other consumer of a Shape makes it raise"""
 
 

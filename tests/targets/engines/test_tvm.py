@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from small_models import cnn, model_of, node_cases, program, reference, tensor
 
 from neoc.compile.contracts import EngineOptions, Session, Target, Variant
-from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, WrongDevice
+from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, UnsupportedModel, WrongDevice
 from neoc.compile.registry import load_engine, load_target
 from neoc.targets.elf import read_elf
 from neoc.targets.engines import tvm as engine_module
@@ -64,6 +64,21 @@ def test_builds_aarch64_code_that_this_machine_will_not_open(tmp_path: Path) -> 
     if engine_module.machine() != "aarch64":
         with pytest.raises(WrongDevice, match="aarch64"):
             Tvm().open({MEMBER: memoryview(library)}, subject.signature, VARIANT, 1, None)
+
+
+@needs_tvm
+def test_open_dimensions_that_tvm_cannot_follow_are_to_be_bound(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Resize", ["c", "", "scales"], ["y"], mode="nearest"),
+    ]
+    shape = ["N", 1, "H", 4]
+    scales = np.float32([1, 1, 2, 2])
+    inputs = [tensor("a", shape), tensor("b", ["N", 1, "K", 4])]
+    source = model_of(nodes, inputs, [tensor("y", ["N", 1, None, 8])], scales=scales)
+    with pytest.raises(UnsupportedModel, match="--input a=SIZES --input b=SIZES") as caught:
+        Tvm().build(program(source), X86, VARIANT, tmp_path)
+    assert [gap.node for gap in caught.value.gaps] == ["a", "b"]
 
 
 @needs_tvm
