@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neoc.compile import onnx_io
+from neoc.compile.passes.text import render
 from neoc.compile.program import Program
 
 
@@ -26,6 +27,7 @@ class Dump:
         self._count += 1
         stem = f"{self._count:02d}-{name}"
         onnx_io.write(program.model, self._folder / f"{stem}.onnx", data_name=f"{stem}.data")
+        (self._folder / f"{stem}.txt").write_text(render(program), encoding="utf-8")
 
     def after_pass(self, step: Any, before: Program, after: Program, seconds: float) -> None:
         """The callback of passes.run."""
