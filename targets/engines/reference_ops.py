@@ -15,7 +15,7 @@ from onnx.reference.ops.op_string_normalizer import StringNormalizer as OnnxStri
 
 
 class BatchNormalization(BatchNormalization_14):
-    """For every opset: the statistics given are used unless `training_mode` says otherwise.
+    """For every opset: the given statistics are used unless `training_mode`, before opset 7 `is_test`, says otherwise.
 
     onnx 1.23 takes the attribute `momentum`, which exporters before opset 14 always write, for training.
     """
@@ -30,10 +30,15 @@ class BatchNormalization(BatchNormalization_14):
         epsilon: float | None = None,
         momentum: float | None = None,
         training_mode: int | None = None,
+        is_test: int | None = None,
+        spatial: int | None = None,
     ) -> tuple[Any, ...]:
+        if spatial == 0:
+            raise ValueError("statistics of every element (spatial=0) are not implemented")
         eps = 1e-5 if epsilon is None else epsilon
         keep = 0.9 if momentum is None else momentum
-        results: tuple[Any, ...] = super()._run(x, scale, bias, mean, var, eps, keep, training_mode or 0)
+        training = int(bool(training_mode) or is_test == 0)
+        results: tuple[Any, ...] = super()._run(x, scale, bias, mean, var, eps, keep, training)  # type: ignore[no-untyped-call]
         return results
 
 

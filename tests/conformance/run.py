@@ -144,6 +144,8 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="write baseline.json")
     parser.add_argument("--keep", type=Path, help="leave the results here, a JSON line each")
     arguments = parser.parse_args()
+    if arguments.update and arguments.names:
+        parser.error("a baseline is of the whole suite: --update takes no names")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="neoc-conformance-") as scratch:
         results = run_all(arguments.names, Path(scratch) / "results.jsonl")
