@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-EXTRAS := openvino,tvm,neuron-lower,kernels,bench,dev
+EXTRAS := openvino,tvm,neuron-lower,kernels,kernels-bench,bench,dev
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.ready-core-$(KEY)
 FULL := $(VENV)/.ready-full-$(KEY)
@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format bench fuzz conformance clean
+.PHONY: help demo test test-slow lint format bench bench-kernels fuzz conformance clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -41,6 +41,11 @@ format: $(FULL)  ## let ruff write the format
 
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
+
+bench-kernels: $(FULL)  ## the kernels against OpenCV, Pillow, scikit-learn, numpy and torch: the table of docs/kernels.md
+	@mkdir -p build
+	@$(PY) -m pytest bench/kernels/bench_kernels.py -q -p no:cacheprovider --benchmark-json=build/kernels.json $(ARGS) </dev/null
+	@$(PY) -m neoc.bench.kernels.table build/kernels.json --write docs/kernels.md
 
 fuzz: $(FULL)  ## 2,000 damaged models through the front end
 	@$(PY) tests/fuzz/fuzz_onnx.py --count 2000 $(ARGS) </dev/null

@@ -228,7 +228,8 @@ class Batcher:
         make it raise are alone; only those fail.
     max_delay_ms: the longest that the oldest request of a batch waits for company; 0: whatever waits goes at once.
     max_queue: requests that may wait; beyond it `submit` blocks (or raises QueueFull), `asubmit` awaits.
-    length, buckets: group requests so that a batch holds items of one bucket only, buckets[k-1] < length(item) <= buckets[k].
+    length, buckets: group requests so that a batch holds items of one bucket only, buckets[k-1] < length(item) <=
+    buckets[k].
         Order is kept within a bucket.
     group: a WorkerGroup shared with other batchers; weight: this one's share of it.
     """
@@ -290,7 +291,8 @@ class Batcher:
         return request
 
     def submit_many(self, items: Iterable[Any], *, wait: bool = True) -> Future[list[Any]]:
-        """Queue many requests at the price of few: one future of all results, an exception in the place of each failure.
+        """Queue many requests at the price of few: one future of all results, an exception in the place of each
+        failure.
 
         They may take more places than are free; then this call blocks for the rest. Raises QueueFull (wait=False, when
         not all fit) and BatcherClosed.
@@ -468,7 +470,9 @@ class Batcher:
     # --- the end ---
 
     def close(self, drain: bool = True) -> None:
-        """Take no more requests; run those that wait (drain) or fail them with BatcherClosed. Returns when all is settled."""
+        """Take no more requests; run those that wait (drain) or fail them with BatcherClosed. Returns when all is
+        settled.
+        """
         with self._lock:
             self._closed = True
             dropped = []

@@ -1,7 +1,8 @@
 """Calibration: what range of float values an 8-bit tensor should stand for.
 
 A histogram is fed with batches and grows with what it sees, so that no batch has to be kept. Three readings of it:
-min-max; percentile; entropy (the range whose 8-bit version has the least Kullback-Leibler divergence from what was seen,
+min-max; percentile; entropy (the range whose 8-bit version has the least Kullback-Leibler divergence from what was
+seen,
 after Migacz, "8-bit inference with TensorRT", GTC 2017).
 """
 
@@ -20,7 +21,9 @@ METHODS = ("min-max", "percentile", "entropy")
 
 @jit.kernel("f32*", "i64", "f32*", "i64*")
 def _extremes(x: Any, n: int, found: Any, counts: Any) -> None:
-    """found: smallest and largest finite value, +inf and -inf where there is none. counts[0]: values that are not finite."""
+    """found: smallest and largest finite value, +inf and -inf where there is none. counts[0]: values that are not
+    finite.
+    """
     low, high = np.float32(np.inf), np.float32(-np.inf)
     odd = 0
     for i in range(n):
@@ -101,7 +104,12 @@ class Histogram:
             tail = (100 - percentile) / 100
             low, high = centres[np.searchsorted(part, tail)], centres[np.searchsorted(part, 1 - tail)]
             return max(self.low, float(low)), min(self.high, float(high))
-        reach = _entropy_reach(self.counts[self.bins // 2 :] + self.counts[: self.bins // 2][::-1]) * 2 * self.edge / self.bins
+        reach = (
+            _entropy_reach(self.counts[self.bins // 2 :] + self.counts[: self.bins // 2][::-1])
+            * 2
+            * self.edge
+            / self.bins
+        )
         return max(self.low, -reach), min(self.high, reach)
 
     def parameters(

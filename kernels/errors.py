@@ -1,12 +1,12 @@
 """Every error of the kernels, drawn once. Styled like compile/errors.py, but independent of it.
 
-    KernelError                  one paragraph: what, where, why, what to do next
-    |-- KernelInputError         an array or item does not fit: dtype, rank, size, layout, device
-    |-- KernelOptionError        an option that no kernel knows, or options that contradict each other
-    |-- KernelCompileError       machine code could not be produced or loaded
-    |-- BatcherClosed            submitted to, or cancelled by, a batcher that is closed
-    |-- QueueFull                the bounded queue has no place and the caller would not wait
-    `-- DeadlineExceeded         the request waited past its own deadline and was not run
+KernelError                  one paragraph: what, where, why, what to do next
+|-- KernelInputError         an array or item does not fit: dtype, rank, size, layout, device
+|-- KernelOptionError        an option that no kernel knows, or options that contradict each other
+|-- KernelCompileError       machine code could not be produced or loaded
+|-- BatcherClosed            submitted to, or cancelled by, a batcher that is closed
+|-- QueueFull                the bounded queue has no place and the caller would not wait
+`-- DeadlineExceeded         the request waited past its own deadline and was not run
 """
 
 from __future__ import annotations

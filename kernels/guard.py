@@ -46,7 +46,8 @@ class Guarded:
 def call(run: Callable[[list[Any]], None], arguments: tuple[Any, ...], run_twice: bool) -> None:
     """Run on guarded copies of the C-contiguous array arguments, at the end and at the start; results are copied back.
 
-    Arrays that share memory share one copy. Other arguments pass as they are. One call at a time: a copy that is written
+    Arrays that share memory share one copy. Other arguments pass as they are. One call at a time: a copy that is
+    written
     back must not undo what another thread wrote.
     """
     with _LOCK:
@@ -68,7 +69,9 @@ def _call(run: Callable[[list[Any]], None], arguments: tuple[Any, ...], run_twic
             if key not in copies:
                 copies[key] = Guarded(original, at_end)
             shared = copies[key].array
-            values.append(shared if shared.dtype == argument.dtype else shared.view(argument.dtype).reshape(argument.shape))
+            values.append(
+                shared if shared.dtype == argument.dtype else shared.view(argument.dtype).reshape(argument.shape)
+            )
         run([v if o is None else At(v, o) for v, o in zip(values, offsets, strict=True)])
         for argument, value in zip(arguments, values, strict=True):
             if value is not argument and isinstance(argument, np.ndarray) and argument.flags.writeable:

@@ -1,6 +1,7 @@
 """Images to model input: crop, resize, letterbox, normalise, layout, dtype, in cache-sized strips of one native run.
 
-The resize is named after the library whose bits it gives, because they all differ and a model must be served what it was
+The resize is named after the library whose bits it gives, because they all differ and a model must be served what
+it was
 trained on:
 
     opencv-bilinear, -bicubic, -area, -nearest        cv2.resize with vendor code (IPP) off
@@ -49,7 +50,8 @@ _MOST_PIXELS = 1 << 28
 class ImagePreprocess:
     """A function of images; its options are plain values, see `to_spec`.
 
-    size: (height, width) of the output. mean, std: 3 values in the output's channel order, after the division by `divisor`
+    size: (height, width) of the output. mean, std: 3 values in the output's channel order, after the division by
+    `divisor`
     (255; 1 keeps levels). layout: NCHW or NHWC. dtype: float32, float16, bfloat16 (given as its bits, uint16), int8 or
     uint8; `quantization` = (scale, zero_point) then says how floats become integers, and without it uint8 gives the
     resized pixels. channels: 'RGB' keeps the order of the source, 'BGR' turns it round.
@@ -146,7 +148,11 @@ class ImagePreprocess:
         shape = self.output_shape(len(sources))
         if out is None:
             out = memory.empty(shape, self.output_dtype)
-        elif out.shape != shape or str(out.dtype) != self.output_dtype or not (out.flags.c_contiguous and out.flags.writeable):
+        elif (
+            out.shape != shape
+            or str(out.dtype) != self.output_dtype
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
             raise KernelInputError(
                 "out does not fit",
                 where="out",
@@ -219,7 +225,9 @@ class ImagePreprocess:
         if (shorter := self._spec["shorter_side"]) is not None:
             full = (shorter, int(shorter * w / h)) if h <= w else (int(shorter * h / w), shorter)
             if full[0] < height or full[1] < width:
-                raise KernelInputError("the resized image is smaller than the output", why=f"{full}, not {(height, width)}")
+                raise KernelInputError(
+                    "the resized image is smaller than the output", why=f"{full}, not {(height, width)}"
+                )
             window = (round((full[0] - height) / 2), round((full[1] - width) / 2))
             return Geometry((h, w), full, window, height, width)
         if self._spec["letterbox"] is not None:
@@ -239,7 +247,7 @@ class ImagePreprocess:
             self._work(0, sources, out, range(len(sources)), None)
             return
         if len(sources) >= workers:
-            parts = [(range(k, len(sources), workers), None) for k in range(workers)]
+            parts: list[tuple[range, int | None]] = [(range(k, len(sources), workers), None) for k in range(workers)]
         else:  # fewer images than threads: each thread takes every n-th strip of all of them
             parts = [(range(len(sources)), k) for k in range(workers)]
         with self._lock:
@@ -393,7 +401,9 @@ class ImagePreprocess:
 def _from_yuv(frame: NDArray[np.uint8], layout: str) -> NDArray[np.uint8]:
     rows, w = frame.shape
     if rows % 3 or w % 2 or rows // 3 * 2 % 2:
-        raise KernelInputError("a frame has no 4:2:0 shape", why=f"{frame.shape}", fix="give [h * 3 / 2, w], h and w even")
+        raise KernelInputError(
+            "a frame has no 4:2:0 shape", why=f"{frame.shape}", fix="give [h * 3 / 2, w], h and w even"
+        )
     frame = np.ascontiguousarray(frame)
     h = rows // 3 * 2
     flat = frame.reshape(-1)

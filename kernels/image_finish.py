@@ -45,7 +45,10 @@ def _finish_ir(name: str, layout: str, dtype: str, corrected: bool, features: fr
     )
     fields = FIELDS if dtype in ("int8", "uint8") else FIELDS[:5]
     constants = [
-        {n: f.load("<16 x float>", f.at("<16 x float>", "%constants", str(v * len(FIELDS) + k))) for k, n in enumerate(fields)}
+        {
+            n: f.load("<16 x float>", f.at("<16 x float>", "%constants", str(v * len(FIELDS) + k)))
+            for k, n in enumerate(fields)
+        }
         for v in range(3)
     ]
     element = {"float32": "float", "float16": "half", "bfloat16": "i16"}.get(dtype, "i8")

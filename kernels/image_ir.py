@@ -8,7 +8,8 @@
       finish_*          (x / 255 - mean) / std, layout, dtype
 
 A pixel's taps are neighbours in memory, so one 16-byte load fetches them all and one constant byte shuffle puts them in
-order: no gather. Four such loads make a vector of 64 bytes; LLVM splits it where the CPU has narrower registers. The only
+order: no gather. Four such loads make a vector of 64 bytes; LLVM splits it where the CPU has narrower registers.
+The only
 CPU-specific choices are two dot products (`_pairs`, `_dot4`).
 
 A 16-byte load may reach past a row. Rows from `safe_rows` on are therefore first copied to `pad`, which has the room.
@@ -89,7 +90,8 @@ def _source_row(f: Function, y: str) -> str:
 def opencv_linear(features: frozenset[str]) -> str:
     """cv::resize INTER_LINEAR, 8 bit: rows y0..y1 of the result as RGBx.
 
-    src, stride, safe_rows, row_bytes, pad: the source. x_offset int32 [groups * 4]: byte of a pixel's first tap; x_weight
+    src, stride, safe_rows, row_bytes, pad: the source. x_offset int32 [groups * 4]: byte of a pixel's first tap;
+    x_weight
     int16 [groups, 16, 2]. y_row int32 [oh, 2], y_weight int16 [oh, 2]. rows: int16 scratch [2, groups * 16].
     dst: [y1 - y0, groups * 16] bytes.
     """
@@ -115,9 +117,7 @@ def opencv_linear(features: frozenset[str]) -> str:
         with f.when(f.value(f"icmp ne i64 {row}, {f.load('i64', held[k])}")):
             out = f.load("ptr", buffer[k])
             address = _source_row(f, row)
-            f.do(
-                f"call void @linear_row(ptr {address}, ptr %x_offset, ptr %x_weight, i64 %groups, ptr {out})"
-            )
+            f.do(f"call void @linear_row(ptr {address}, ptr %x_offset, ptr %x_weight, i64 %groups, ptr {out})")
             f.store("i64", row, held[k])
 
     with f.loop("%y0", "%y1") as y:
@@ -133,7 +133,10 @@ def opencv_linear(features: frozenset[str]) -> str:
         weights = [f.splat(32, "i16", f.element("i16", "%y_weight", f.add(f.mul(y, 2), k))) for k in (0, 1)]
         line = f.at("i8", "%dst", f.mul(f.value(f"sub i64 {y}, %y0"), width))
         with f.loop(0, width, 32) as x:
-            parts = [_high_product(f, f.load("<32 x i16>", f.at("i16", p, x)), w) for p, w in ((above, weights[0]), (below, weights[1]))]
+            parts = [
+                _high_product(f, f.load("<32 x i16>", f.at("i16", p, x)), w)
+                for p, w in ((above, weights[0]), (below, weights[1]))
+            ]
             total = f.value(f"add <32 x i16> {parts[0]}, {parts[1]}")
             total = f.value(f"add <32 x i16> {total}, {_constant(32, 'i16', 2)}")
             total = f.value(f"lshr <32 x i16> {total}, {_constant(32, 'i16', 2)}")
@@ -169,7 +172,9 @@ def _rounding(f: Function, lanes: int) -> str:
 
 
 _CLIP_DECLARATIONS = "".join(
-    f"declare <{n} x i32> @llvm.{op}.v{n}i32(<{n} x i32>, <{n} x i32>)\n" for n in (1, 16, 64) for op in ("smax", "smin")
+    f"declare <{n} x i32> @llvm.{op}.v{n}i32(<{n} x i32>, <{n} x i32>)\n"
+    for n in (1, 16, 64)
+    for op in ("smax", "smin")
 )
 
 
@@ -234,17 +239,18 @@ def _dot4(f: Function, features: frozenset[str], window: str, weight: str) -> li
         results = []
         for k in range(3):
             part = f.load(kind, f.at("i8", weight, str(64 * k)))
-            results.append(
-                f.value(
-                    f"call <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32> zeroinitializer, {kind} {taps}, {kind} {part})"
-                )
-            )
+            zero = "<16 x i32> zeroinitializer"
+            call = f"call <16 x i32> @llvm.x86.avx512.vpdpbusd.512({zero}, {kind} {taps}, {kind} {part})"
+            results.append(f.value(call))
         return results
     halves = [[_FOUR_TAPS[4 * c + t] for c in range(4) for t in pair] for pair in ((0, 1), (2, 3))]
-    taps = [_pairs(f, window, half) for half in halves]
+    pairs = [_pairs(f, window, half) for half in halves]
     results = []
     for k in range(2):
-        dots = [_dot2(f, features, taps[i], f.load("<32 x i16>", f.at("i8", weight, str(64 * (2 * k + i))))) for i in (0, 1)]
+        dots = [
+            _dot2(f, features, pairs[i], f.load("<32 x i16>", f.at("i8", weight, str(64 * (2 * k + i)))))
+            for i in (0, 1)
+        ]
         results.append(f.value(f"add <16 x i32> {dots[0]}, {dots[1]}"))
     return results
 

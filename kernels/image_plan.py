@@ -7,6 +7,7 @@ A strip is a run of output rows small enough that its intermediate rows stay in 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ def strips(g: Geometry, is_float: bool) -> list[tuple[int, int]]:
     size = max(8, int(STRIP_BYTES / a_row))
     count = -(-g.height // size)
     edges = [g.height * i // count for i in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def strip_calls(mode: str, g: Geometry, target: Target) -> list[list[Call]]:
@@ -309,7 +310,7 @@ class Template:
         flat = out.reshape(-1)
         flat = flat.view(np.uint16) if flat.dtype == np.float16 else flat
         for call in self._calls:
-            values = []
+            values: list[Any] = []
             for value in call.arguments:
                 if value is Mark.SOURCE:
                     values.append(np.ascontiguousarray(image))

@@ -119,7 +119,17 @@ def opencv_area(
 
 @jit.kernel("u8*", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "u8*", "i64")
 def opencv_area_whole(
-    src: Any, stride: int, step_x: int, step_y: int, x0: int, y_first: int, width: int, y0: int, y1: int, dst: Any, wide: int
+    src: Any,
+    stride: int,
+    step_x: int,
+    step_y: int,
+    x0: int,
+    y_first: int,
+    width: int,
+    y0: int,
+    y1: int,
+    dst: Any,
+    wide: int,
 ) -> None:
     """cv::resize INTER_AREA by whole numbers: means of cells; of 2 x 2 cells in integers. x0, y_first: of the crop."""
     scale = np.float32(1.0) / np.float32(step_x * step_y)
@@ -180,15 +190,15 @@ def float_resize(
 ) -> None:
     """A separable resize in float32, normalised and written to `out` by its strides (elements), row y0 first.
 
-    rows: scratch [1 + y_taps, width * 3], constants: [3 channels, (factor, mean, std)]. Taps past the last byte or row have
-    weight zero and read the last.
+    rows: scratch [1 + y_taps, width * 3], constants: [3 channels, (factor, mean, std)]. Taps past the last byte or row
+    have weight zero and read the last.
     """
     size = width * 3
-    held_from = np.int64(0)
-    held_to = np.int64(0)
+    held_from: Any = np.int64(0)
+    held_to: Any = np.int64(0)
     for y in range(y0, y1):
-        top = np.int64(y_row[y])
-        first = max(top, held_to) if top >= held_from and y > y0 else top
+        top: Any = np.int64(y_row[y])
+        first: Any = max(top, held_to) if top >= held_from and y > y0 else top
         for row in range(first, min(top + y_taps, last_row + 1)):
             at = (1 + row % y_taps) * size
             start = row * stride
@@ -196,7 +206,7 @@ def float_resize(
                 for c in range(3):
                     total = np.float32(0)
                     for t in range(x_taps):
-                        byte = min(np.int64(x_byte[x]) + 3 * t, last_byte)
+                        byte: Any = min(np.int64(x_byte[x]) + 3 * t, last_byte)
                         total += np.float32(src[start + byte + c]) * x_weight[x * x_taps + t]
                     rows[at + 3 * x + c] = total
         held_from, held_to = top, min(top + y_taps, last_row + 1)
@@ -218,7 +228,9 @@ def float_resize(
 def yuv_to_rgb(
     luma: Any, stride: int, u: Any, v: Any, chroma_stride: int, step: int, rgb: Any, width: int, height: int
 ) -> None:
-    """BT.601 limited range in 20-bit fixed point, as cv::cvtColor does it. step: bytes from one chroma sample to the next."""
+    """BT.601 limited range in 20-bit fixed point, as cv::cvtColor does it. step: bytes from one chroma sample to
+    the next.
+    """
     half = np.int32(1 << 19)
     for y in range(height):
         line = (y >> 1) * chroma_stride

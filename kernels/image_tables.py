@@ -87,7 +87,7 @@ def opencv_cubic(n_in: int, n_out: int) -> Taps:
 def _opencv_fixed(weight: NDArray[np.float32]) -> NDArray[np.int32]:
     """saturate_cast<short>(w * 2048): rounded half to even."""
     scaled = np.rint(weight * np.float32(1 << OPENCV_BITS))
-    return np.clip(scaled, -32768, 32767).astype(np.int32)
+    return np.asarray(np.clip(scaled, -32768, 32767), np.int32)
 
 
 def opencv_area(n_in: int, n_out: int) -> Taps:
@@ -165,10 +165,10 @@ def antialiased(n_in: int, n_out: int, name: str, real: type[np.floating[Any]] =
 
     real: the precision in which positions are found; torch uses that of the image.
     """
-    function, support = FILTERS[name]
+    function, reach = FILTERS[name]
     scale = real(n_in) / real(n_out)
     stretch = max(scale, real(1.0))
-    support = real(support) * stretch
+    support = real(reach) * stretch
     width = int(np.ceil(support)) * 2 + 1
     centre = (np.arange(n_out).astype(real) + real(0.5)) * scale
     # (int) truncates toward zero; the values below zero are then clamped to it anyway.
@@ -225,6 +225,7 @@ def torch_plain(
         position = np.maximum(position, real(0.0))
     base = np.floor(position).astype(np.int64)
     x = position - base
+    offsets: tuple[int, ...]
     if name == "bilinear":
         base = np.minimum(base, n_in - 1)
         offsets, weights = (0, 1), np.stack([1.0 - x, x], axis=1)
@@ -305,7 +306,9 @@ def _signed_bytes(fixed: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def pillow_vertical_first(h_in: int, w_in: int, h_out: int, w_out: int) -> bool:
-    """Pillow 13 resamples along y first where the height shrinks much more than the width; Pillow up to 12 never did."""
+    """Pillow 13 resamples along y first where the height shrinks much more than the width; Pillow up to 12 never
+    did.
+    """
     return h_in > h_out and h_in - h_out > 2 * (w_in - w_out)
 
 

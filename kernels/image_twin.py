@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from neoc.kernels import image_tables as tables
 from neoc.kernels.image_tables import Taps
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
+"""uint8 [h, w, channels], or [rows, w] of a frame"""
 
 
 def resize(image: Image, height: int, width: int, mode: str) -> NDArray[Any]:
-    """image [h, w, c] uint8 -> [height, width, c]: uint8, float32 for the 'torch-' modes (levels 0..255, not rounded)."""
+    """image [h, w, c] uint8 -> [height, width, c]: uint8, float32 for the 'torch-' modes (levels 0..255, not
+    rounded).
+    """
     library, _, rest = mode.partition("-")
     if library == "none":
         return image
@@ -31,9 +34,13 @@ def resize(image: Image, height: int, width: int, mode: str) -> NDArray[Any]:
         return fixed(fixed(image, x, 1), y, 0)
     name, antialias, align = tables.torch_words(mode)
     if library == "torchvision":
-        x, y = (tables.torch_uint8(n, m, name, antialias) for n, m in ((image.shape[1], width), (image.shape[0], height)))
+        x, y = (
+            tables.torch_uint8(n, m, name, antialias) for n, m in ((image.shape[1], width), (image.shape[0], height))
+        )
         return fixed(fixed(image, x, 1), y, 0)
-    x, y = (tables.torch_float(n, m, name, antialias, align) for n, m in ((image.shape[1], width), (image.shape[0], height)))
+    x, y = (
+        tables.torch_float(n, m, name, antialias, align) for n, m in ((image.shape[1], width), (image.shape[0], height))
+    )
     return weighted(weighted(image.astype(np.float32), x, 1), y, 0)
 
 
@@ -51,7 +58,7 @@ def weighted(values: NDArray[Any], taps: Taps, axis: int) -> NDArray[Any]:
 def fixed(image: Image, taps: Taps, axis: int) -> Image:
     """One fixed-point pass, rounded and clipped to uint8."""
     total = weighted(image.astype(np.int64), taps, axis) + (1 << (taps.bits - 1))
-    return np.clip(total >> taps.bits, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(total >> taps.bits, 0, 255), np.uint8)
 
 
 def _opencv_linear(image: Image, height: int, width: int) -> Image:
@@ -65,11 +72,13 @@ def _two_taps(image: Image, x: Taps, y: Taps) -> Image:
     rows = weighted(image.astype(np.int32), x, 1) >> 4
     last = image.shape[0] - 1
     parts = [(rows[np.clip(y.first + k, 0, last)] * y.weight[:, k][:, None, None]) >> 16 for k in (0, 1)]
-    return ((parts[0] + parts[1] + 2) >> 2).astype(np.uint8)
+    return np.asarray((parts[0] + parts[1] + 2) >> 2, np.uint8)
 
 
 def _opencv_cubic(image: Image, height: int, width: int) -> Image:
-    """The vertical pass is float32 for whole groups of 8 values and integer for the rest of the row, as in the library."""
+    """The vertical pass is float32 for whole groups of 8 values and integer for the rest of the row, as in the
+    library.
+    """
     h, w, c = image.shape
     x, y = tables.opencv_cubic(w, width), tables.opencv_cubic(h, height)
     rows = weighted(image.astype(np.int32), x, 1).reshape(h, width * c)
@@ -94,11 +103,11 @@ def _opencv_area(image: Image, height: int, width: int) -> Image:
         sy, sx = h // height, w // width
         cells = image.reshape(height, sy, width, sx, -1).astype(np.int32).sum(axis=(1, 3))
         if (sy, sx) == (2, 2):
-            return ((cells + 2) >> 2).astype(np.uint8)
-        return np.rint(cells.astype(np.float32) * (np.float32(1) / np.float32(sx * sy))).astype(np.uint8)
+            return np.asarray((cells + 2) >> 2, np.uint8)
+        return np.asarray(np.rint(cells.astype(np.float32) * (np.float32(1) / np.float32(sx * sy))), np.uint8)
     x, y = tables.opencv_area(w, width), tables.opencv_area(h, height)
     rows = weighted(image.astype(np.float32), x, 1)
-    return np.clip(np.rint(weighted(rows, y, 0)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(weighted(rows, y, 0)), 0, 255), np.uint8)
 
 
 def _opencv_nearest(image: Image, height: int, width: int) -> Image:
@@ -112,14 +121,18 @@ _OPENCV = {"bilinear": _opencv_linear, "bicubic": _opencv_cubic, "area": _opencv
 def normalise(
     pixels: NDArray[Any], divisor: float, multiply: bool, mean: NDArray[np.float32], std: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(pixels / divisor - mean) / std over the last axis, each step in float32; multiply: by the rounded 1 / divisor."""
+    """(pixels / divisor - mean) / std over the last axis, each step in float32; multiply: by the rounded 1 /
+    divisor.
+    """
     x = pixels.astype(np.float32)
     x = x * np.float32(1.0 / divisor) if multiply else x / np.float32(divisor)
     return np.asarray((x - mean) / std, np.float32)
 
 
 def yuv_to_rgb(frame: Image, layout: str) -> Image:
-    """NV12 or I420 [h * 3 / 2, w] -> RGB, BT.601 limited range in 20-bit fixed point (cv::cvtColor COLOR_YUV2RGB_NV12, _I420)."""
+    """NV12 or I420 [h * 3 / 2, w] -> RGB, BT.601 limited range in 20-bit fixed point (cv::cvtColor
+    COLOR_YUV2RGB_NV12, _I420).
+    """
     w = frame.shape[1]
     h = frame.shape[0] * 2 // 3
     luma = np.maximum(frame[:h].astype(np.int32) - 16, 0) * 1220542
@@ -131,4 +144,4 @@ def yuv_to_rgb(frame: Image, layout: str) -> Image:
     u, v = ((p.reshape(h // 2, w // 2).repeat(2, 0).repeat(2, 1).astype(np.int32) - 128) for p in (u, v))
     half = 1 << 19
     channels = (luma + half + 1673527 * v, luma + half - 852492 * v - 409993 * u, luma + half + 2116026 * u)
-    return np.clip(np.stack(channels, -1) >> 20, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.stack(channels, -1) >> 20, 0, 255), np.uint8)

@@ -1,4 +1,5 @@
-"""A small writer of LLVM IR text: values are numbered, loops and conditions are `with` blocks, variables are stack slots.
+"""A small writer of LLVM IR text: values are numbered, loops and conditions are `with` blocks, variables are stack
+slots.
 
 LLVM's mem2reg turns the slots into registers, so that no phi has to be written by hand.
 """
@@ -20,7 +21,9 @@ class Function:
         self._count = 0
 
     def text(self) -> str:
-        return "\n".join([self._head + "entry:", *self._slots, "  br label %start", "start:", *self._lines, "  ret void\n}\n"])
+        return "\n".join(
+            [self._head + "entry:", *self._slots, "  br label %start", "start:", *self._lines, "  ret void\n}\n"]
+        )
 
     def fresh(self, prefix: str = "v") -> str:
         self._count += 1
@@ -91,7 +94,9 @@ class Function:
         """Vectors of equal length, one after another; their number is a power of two."""
         while len(parts) > 1:
             mask = list(range(2 * lanes))
-            parts = [self.shuffle(f"<{lanes} x {kind}>", a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            parts = [
+                self.shuffle(f"<{lanes} x {kind}>", a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
             lanes *= 2
         return parts[0], lanes
 

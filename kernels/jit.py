@@ -43,7 +43,7 @@ _LLVM_TYPES = {
     "f32": "float",
     "f64": "double",
 }
-_POINTEES = {
+_POINTEES: dict[str, type[np.generic]] = {
     "u8": np.uint8,
     "i8": np.int8,
     "u16": np.uint16,
@@ -153,7 +153,7 @@ def address(array: NDArray[Any], dtype: type[np.generic]) -> int:
     """The address of an array's first element, whose dtype must be `dtype`."""
     if array.dtype != dtype:
         raise KernelInputError("a kernel got an array of another dtype", why=f"{array.dtype}, not {np.dtype(dtype)}")
-    return array.ctypes.data if array.size == 0 else array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return array.ctypes.data if array.size == 0 else array.__array_interface__["data"][0]
 
 
 _LOCK = threading.RLock()
@@ -262,7 +262,8 @@ def run_calls(calls: NDArray[np.uint64]) -> None:
 def run_blocks(
     calls: list[tuple[Kernel, tuple[Any, ...]]], rows: tuple[int, int], size: int, row_slots: Sequence[int]
 ) -> None:
-    """Run all calls on rows[0]..+size, then on the next rows, and so on. row_slots: the argument that holds a call's first row;
+    """Run all calls on rows[0]..+size, then on the next rows, and so on. row_slots: the argument that holds a
+    call's first row;
     the one after it holds the end."""
     edges = np.append(np.arange(rows[0], rows[1], size), rows[1])
     if _GUARD:
@@ -399,7 +400,10 @@ def _compile(item: Kernel, text: str) -> bytes:
         return bytes(llvm.machine.emit_object(module))
     except RuntimeError as error:
         raise KernelCompileError(
-            "LLVM refused a kernel", where=item.name, why=str(error), fix="report this with the versions of neoc and llvmlite"
+            "LLVM refused a kernel",
+            where=item.name,
+            why=str(error),
+            fix="report this with the versions of neoc and llvmlite",
         ) from error
 
 
@@ -416,14 +420,16 @@ def _numba_ir(item: Kernel) -> tuple[str, str]:
             fix="pip install 'neoc[kernels]', or install object code made on such a machine (neoc.kernels.jit.install)",
         ) from error
     names = {t: getattr(types, np.dtype(d).name) for t, d in _POINTEES.items()}
+    pointer_to: Any = types.CPointer
     signature = []
     for parameter in item.parameters:
         kind = names[parameter.rstrip("*")]
         for _ in range(parameter.count("*")):
-            kind = types.CPointer(kind)
+            kind = pointer_to(kind)
         signature.append(kind)
-    made = numba.cfunc(types.void(*signature), nopython=True, error_model="numpy")(item.python)
-    return made.inspect_llvm(), made.native_name
+    cfunc: Any = numba.cfunc  # its annotations lack the options of the compiler
+    made = cfunc(types.void(*signature), nopython=True, error_model="numpy")(item.python)
+    return str(made.inspect_llvm()), str(made.native_name)
 
 
 def _entry_ir(item: Kernel, inner: str) -> str:

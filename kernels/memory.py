@@ -1,7 +1,8 @@
 """Large result arrays whose memory is used again once nobody holds the last result.
 
 A fresh array of some megabytes costs more in page faults than most kernels here cost in work: 4 MB of new pages take
-about 1 ms, filling them when they are warm takes 0.06 ms. A result handed out is an ordinary array; its memory is reused
+about 1 ms, filling them when they are warm takes 0.06 ms. A result handed out is an ordinary array; its memory is
+reused
 only when no array, view, tensor or memoryview of it is left, which Python's own reference count of the owner says.
 """
 

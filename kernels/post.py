@@ -63,7 +63,9 @@ def softmax(x: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> N
     if out is None:
         out = memory.empty(x.shape, np.float32)
     elif out.shape != x.shape or out.dtype != np.float32 or not out.flags.c_contiguous or np.shares_memory(out, x):
-        raise KernelInputError("out does not fit", where="out", why=f"{out.dtype} {out.shape}, or it is the input itself")
+        raise KernelInputError(
+            "out does not fit", where="out", why=f"{out.dtype} {out.shape}, or it is the input itself"
+        )
     if x.size:
         _softmax(x, out, out.view(np.int32), x.size // x.shape[-1], x.shape[-1])
     return out
@@ -204,7 +206,9 @@ def nms(
     n = len(boxes)
     groups = np.zeros(n, np.int64) if classes is None else np.ascontiguousarray(classes, np.int64)
     if boxes.shape != (n, 4) or scores.shape != (n,) or groups.shape != (n,):
-        raise KernelInputError("boxes [n, 4], scores [n] and classes [n] go together", why=f"{boxes.shape}, {scores.shape}")
+        raise KernelInputError(
+            "boxes [n, 4], scores [n] and classes [n] go together", why=f"{boxes.shape}, {scores.shape}"
+        )
     if not 0 <= iou <= 1 or (most is not None and most < 1):
         raise KernelOptionError("nms cannot use these options", why=f"iou={iou}, most={most}")
     candidates = np.flatnonzero(scores >= np.float32(score))
@@ -240,7 +244,9 @@ def _ctc(scores: Any, lengths: Any, batch: int, steps: int, classes: int, blank:
 def ctc_greedy(
     scores: NDArray[np.float32], lengths: Sequence[int] | None = None, blank: int = 0
 ) -> list[NDArray[np.int64]]:
-    """Best class of each step, repeats merged, blanks removed. scores [batch, steps, classes]: logits or probabilities."""
+    """Best class of each step, repeats merged, blanks removed. scores [batch, steps, classes]: logits or
+    probabilities.
+    """
     scores = _array(scores, "scores")
     if scores.ndim != 3:
         raise KernelInputError("scores must be [batch, steps, classes]", where="scores", why=f"shape {scores.shape}")

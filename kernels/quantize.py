@@ -165,11 +165,15 @@ def _channels(
         raise KernelInputError("a scale must be positive and finite", where="scale", why=f"got {scales.min()}")
     low, high = _RANGES[name]
     if np.any(zeros != np.rint(zeros)) or np.any(zeros < low) or np.any(zeros > high):
-        raise KernelInputError("a zero point lies outside its dtype", where="zero_point", why=f"{name} is {low}..{high}")
+        raise KernelInputError(
+            "a zero point lies outside its dtype", where="zero_point", why=f"{name} is {low}..{high}"
+        )
     size = int(np.prod(shape))
     if axis is None:
         if scales.size != 1 or zeros.size != 1:
-            raise KernelInputError("several scales need an axis", where="axis", fix="say which axis the channels lie on")
+            raise KernelInputError(
+                "several scales need an axis", where="axis", fix="say which axis the channels lie on"
+            )
         layout = (1, 1, size)
     else:
         if not -len(shape) <= axis < len(shape):
@@ -178,7 +182,8 @@ def _channels(
         channels = shape[axis]
         if scales.size not in (1, channels) or zeros.size not in (1, channels):
             raise KernelInputError(
-                "scale or zero_point does not fit the axis", why=f"{scales.size} and {zeros.size} values, {channels} channels"
+                "scale or zero_point does not fit the axis",
+                why=f"{scales.size} and {zeros.size} values, {channels} channels",
             )
         scales, zeros = np.broadcast_to(scales, channels), np.broadcast_to(zeros, channels)
         layout = (int(np.prod(shape[:axis])), channels, int(np.prod(shape[axis + 1 :])))
@@ -233,7 +238,9 @@ def pack_int4(values: NDArray[Any]) -> NDArray[np.uint8]:
     if limits is None or values.ndim == 0:
         raise KernelInputError("int4 values come as an int8 or uint8 array", where="values", why=f"{values.dtype}")
     if values.size and (values.min() < limits[0] or values.max() > limits[1]):
-        raise KernelInputError("a value needs more than 4 bits", where="values", why=f"the range is {limits[0]}..{limits[1]}")
+        raise KernelInputError(
+            "a value needs more than 4 bits", where="values", why=f"the range is {limits[0]}..{limits[1]}"
+        )
     if values.shape[-1] % 2:
         values = np.concatenate([values, np.zeros((*values.shape[:-1], 1), values.dtype)], axis=-1)
     values = np.ascontiguousarray(values).view(np.int8)
@@ -247,7 +254,9 @@ def unpack_int4(packed: NDArray[np.uint8], length: int, signed: bool = True) -> 
     """The inverse of `pack_int4`: int8 (signed) or uint8 values, the last axis of `length`."""
     packed = _contiguous(packed, "uint8", "packed")
     if packed.ndim == 0 or packed.shape[-1] != (length + 1) // 2:
-        raise KernelInputError("length does not fit the packed array", where="length", why=f"{length} for {packed.shape}")
+        raise KernelInputError(
+            "length does not fit the packed array", where="length", why=f"{length} for {packed.shape}"
+        )
     values = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.int8)
     if packed.size:
         _unpack_int4(packed, values, packed.size, 8 if signed else 0)
@@ -276,7 +285,7 @@ def _from_bfloat16(bits: Any, out: Any, n: int) -> None:
 def _convert_ir(name: str, source: str, target: str, operation: str) -> str:
     """A loop of 16 lanes, then single elements, around one LLVM conversion."""
     loops = []
-    for label, lanes, follow in (("wide", 16, "single"), ("single", 1, "done")):
+    for label, lanes, _follow in (("wide", 16, "single"), ("single", 1, "done")):
         kind = (f"<16 x {source}>", f"<16 x {target}>") if lanes == 16 else (source, target)
         start = "0" if lanes == 16 else "%wide.i"
         loops.append(f"""

@@ -67,7 +67,8 @@ def collate(
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Rows padded to one length, and the mask of real elements: (ids [n, width], mask int64 [n, width]).
 
-    sequences: 1-D arrays (int32, int64 or float32; mixed ones as numpy promotes them), or sequences of Python ints (int64). The width is the
+    sequences: 1-D arrays (int32, int64 or float32; mixed ones as numpy promotes them), or sequences of Python ints
+    (int64). The width is the
     longest length, cut to `max_length` (ends are dropped), rounded up to `multiple_of`. side: where padding goes.
     Raises KernelInputError for other dtypes or ranks, KernelOptionError for options.
     """
@@ -131,9 +132,7 @@ def _concatenate(sequences: Sequence[Any]) -> NDArray[Any]:
     return flat
 
 
-def _truncate(
-    flat: NDArray[Any], lengths: NDArray[np.int64], longest: int
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _truncate(flat: NDArray[Any], lengths: NDArray[np.int64], longest: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
     kept = np.minimum(lengths, longest)
     if np.array_equal(kept, lengths):
         return lengths, flat
@@ -170,7 +169,9 @@ class Packed:
 
 
 def pack(sequences: Ragged, length: int, pad_value: float = 0) -> Packed:
-    """Fill rows of `length` with whole sequences, longest first, each into the first row with room (first-fit decreasing).
+    """Fill rows of `length` with whole sequences, longest first, each into the first row with room.
+
+    This is first-fit decreasing.
 
     Raises KernelInputError where a sequence is longer than a row.
     """

@@ -40,7 +40,8 @@ class Numeric:
 class Category:
     """categories: the known values (None is missing). values: a number each (ordinal, target), or None for one-hot.
 
-    keep: one-hot: the output of each category, -1 for a dropped one. unknown: 'error', or the number that an unseen value
+    keep: one-hot: the output of each category, -1 for a dropped one. unknown: 'error', or the number that an
+    unseen value
     gets (one-hot: any number, no output is set). impute: the value that a missing one is taken for.
     """
 
@@ -101,7 +102,9 @@ def _make_numeric(pointer: str) -> jit.Kernel:
         out: Any,
         width: int,
     ) -> None:
-        """Rows row0..row1 (at most _ROWS): zero them, then each numeric column through its steps. out begins at row 0."""
+        """Rows row0..row1 (at most _ROWS): zero them, then each numeric column through its steps. out begins at
+        row 0.
+        """
         rows = row1 - row0
         for i in range(row0 * width, row1 * width):
             out[i] = real(0)
@@ -222,7 +225,8 @@ def _make_category(pointer: str) -> jit.Kernel:
         """Rows row0..row1 (at most _ROWS): the table entry of each value, then the output of each entry.
 
         facts[j]: source (0 codes, 1 table, 2 search), first entry, number of values, first output, is one-hot. The two
-        entries after the values are those of NaN and of unseen values. slots: output within the column, -1 none, -2 unseen.
+        entries after the values are those of NaN and of unseen values. slots: output within the column, -1 none,
+        -2 unseen.
         reals[j]: low end of the table, substitute for NaN. Steps are apart so that the arithmetic is vectorised.
         """
         rows = row1 - row0
@@ -286,7 +290,8 @@ _CATEGORY = {"float32": _make_category("f32"), "float64": _make_category("f64")}
 class TabularPreprocess:
     """A function of tables: blocks of columns to a dense matrix [rows, outputs].
 
-    blocks: in the order of their outputs. names: of the input columns, needed where tables come with names. dtype: float32 or
+    blocks: in the order of their outputs. names: of the input columns, needed where tables come with names. dtype:
+    float32 or
     float64. Called with a 2-D array, a DataFrame, an Arrow table or a mapping of columns. Raises KernelOptionError.
     """
 
@@ -312,7 +317,9 @@ class TabularPreprocess:
 
     @classmethod
     def from_sklearn(cls, transformer: Any, dtype: str = "float32", threads: int = 1) -> TabularPreprocess:
-        """Of a fitted ColumnTransformer, Pipeline, scaler, imputer or encoder. Raises KernelOptionError naming what is not known."""
+        """Of a fitted ColumnTransformer, Pipeline, scaler, imputer or encoder. Raises KernelOptionError naming
+        what is not known.
+        """
         from neoc.kernels.tabular_sklearn import read
 
         blocks, columns, names = read(transformer)
@@ -358,13 +365,17 @@ class TabularPreprocess:
     # --- the call ---
 
     def __call__(self, table: Any, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """[rows, outputs] of `dtype`. Raises KernelInputError: another shape, a column of the wrong kind, an unseen category."""
+        """[rows, outputs] of `dtype`. Raises KernelInputError: another shape, a column of the wrong kind, an
+        unseen category.
+        """
         source = Columns.of(table, self.columns, self.names)
         shape = (source.rows, self.outputs)
         if out is None:
             out = memory.empty(shape, self.dtype)
         elif out.shape != shape or str(out.dtype) != self.dtype or not (out.flags.c_contiguous and out.flags.writeable):
-            raise KernelInputError("out does not fit", where="out", why=f"{out.dtype} {out.shape}, not {self.dtype} {shape}")
+            raise KernelInputError(
+                "out does not fit", where="out", why=f"{out.dtype} {out.shape}, not {self.dtype} {shape}"
+            )
         if not source.rows or not self.outputs:
             return out
         runs = [] if source.single else self._runs(source)
@@ -512,7 +523,9 @@ def _check_block(block: Block, columns: int) -> None:
 
 
 def _numeric_tables(blocks: list[Numeric], single: bool) -> tuple[NDArray[Any], ...]:
-    """(starts, codes, numbers, edges) of all steps. single: the numbers are rounded to float32, as scikit-learn does."""
+    """(starts, codes, numbers, edges) of all steps. single: the numbers are rounded to float32, as scikit-learn
+    does.
+    """
     starts, codes, numbers, edges = [0], [], [], [0.0]
     for block in blocks:
         for name, value in block.steps:
@@ -542,7 +555,9 @@ def _standard_form(block: Numeric) -> tuple[float, float, float] | None:
 
 
 def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int64], NDArray[np.float64]]:
-    """(1 table or 2 search, low end, category of each entry with NaN's last and -1 for none, sorted values or padding)."""
+    """(1 table or 2 search, low end, category of each entry with NaN's last and -1 for none, sorted values or
+    padding).
+    """
     try:
         known = {float(v): k for k, v in enumerate(block.categories) if v is not None and v == v}
     except (TypeError, ValueError) as error:

@@ -24,7 +24,9 @@ class Columns:
 
     @classmethod
     def of(cls, table: Any, count: int, names: Sequence[str] | None) -> Columns:
-        """From a 2-D array, a DataFrame, an Arrow table or record batch, or a mapping of 1-D arrays. Raises KernelInputError."""
+        """From a 2-D array, a DataFrame, an Arrow table or record batch, or a mapping of 1-D arrays. Raises
+        KernelInputError.
+        """
         if isinstance(table, np.ndarray):
             return cls._of_array(table, count)
         if isinstance(table, Mapping):
@@ -43,7 +45,9 @@ class Columns:
         missing = [n for n in wanted if n not in found]
         if missing or len(wanted) != count:
             raise KernelInputError(
-                "the table lacks columns", why=f"{missing or len(found)}", fix=f"needed: {count} columns {list(names or [])}"
+                "the table lacks columns",
+                why=f"{missing or len(found)}",
+                fix=f"needed: {count} columns {list(names or [])}",
             )
         columns = [_reader(get(n)) for n in wanted]
         rows = {len(c) for c in columns}
@@ -89,7 +93,9 @@ class Columns:
         return [None if c < 0 else uniques[c] for c in codes]
 
     def codes(self, j: int, categories: tuple[Any, ...], impute: Any) -> int:
-        """The address of int32 codes: the index in `categories`, -1 for unseen ones; missing ones are `impute`, else None."""
+        """The address of int32 codes: the index in `categories`, -1 for unseen ones; missing ones are `impute`,
+        else None.
+        """
         known = {v: k for k, v in enumerate(categories) if v is not None and v == v}
         missing = next((k for k, v in enumerate(categories) if v is None or v != v), -1)
         if impute is not None:
@@ -125,7 +131,9 @@ def _reader(column: Any) -> Any:
     if hasattr(column, "factorize") and hasattr(column, "to_numpy"):  # pandas
         kind = getattr(column.dtype, "kind", "O")
         if kind in "fiub":
-            return column.to_numpy(dtype=np.float64, na_value=np.nan) if column.dtype != np.float32 else column.to_numpy()
+            return (
+                column.to_numpy(dtype=np.float64, na_value=np.nan) if column.dtype != np.float32 else column.to_numpy()
+            )
         codes, uniques = column.factorize()
         return _Coded(np.asarray(codes, np.int64), list(uniques))
     if hasattr(column, "dictionary_encode"):  # Arrow

@@ -64,7 +64,7 @@ def _chosen(columns: Any, count: int, names: list[str] | None) -> list[int]:
     if listed and all(isinstance(c, (bool, np.bool_)) for c in listed):
         return [j for j, wanted in enumerate(listed) if wanted]
     if names is not None and any(isinstance(c, str) for c in listed):
-        return [names.index(c) for c in listed]
+        return [names.index(str(c)) for c in listed]
     return [int(c) % count for c in listed]
 
 
@@ -89,7 +89,9 @@ def _scaled(transformer: Any, blocks: list[Block], *steps: tuple[str, Any]) -> l
 
 
 def _standard(t: Any, blocks: list[Block]) -> list[Block]:
-    return _scaled(t, blocks, ("subtract", t.mean_ if t.with_mean else None), ("divide", t.scale_ if t.with_std else None))
+    return _scaled(
+        t, blocks, ("subtract", t.mean_ if t.with_mean else None), ("divide", t.scale_ if t.with_std else None)
+    )
 
 
 def _min_max(t: Any, blocks: list[Block]) -> list[Block]:
@@ -106,7 +108,10 @@ def _max_abs(t: Any, blocks: list[Block]) -> list[Block]:
 
 def _robust(t: Any, blocks: list[Block]) -> list[Block]:
     return _scaled(
-        t, blocks, ("subtract", t.center_ if t.with_centering else None), ("divide", t.scale_ if t.with_scaling else None)
+        t,
+        blocks,
+        ("subtract", t.center_ if t.with_centering else None),
+        ("divide", t.scale_ if t.with_scaling else None),
     )
 
 

@@ -66,7 +66,10 @@ def _category(block: Category, values: list[Any]) -> NDArray[np.float64]:
         return v is None or v != v
 
     known = {None if missing(v) else v: k for k, v in enumerate(block.categories)}
-    found = [known.get((block.impute if missing(v) else v) if not (missing(v) and block.impute is None) else None, -1) for v in values]
+    found = [
+        known.get((block.impute if missing(v) else v) if not (missing(v) and block.impute is None) else None, -1)
+        for v in values
+    ]
     if block.unknown == "error" and -1 in found:
         raise KernelInputError("a column holds an unseen category", where=f"column {block.column}")
     out = np.zeros((len(values), block.outputs))

@@ -52,7 +52,9 @@ def test_a_request_past_its_own_deadline_is_not_run() -> None:
     clock, batcher = virtual(run, max_batch=8, max_delay_ms=10)
     late, fine = batcher.submit(1, deadline_ms=5), batcher.submit(2, deadline_ms=50)
     clock.advance(0.02)
-    assert isinstance(late.exception(), DeadlineExceeded) and fine.result() == 2 and ran == [2]
+    assert isinstance(late.exception(), DeadlineExceeded)
+    assert fine.result() == 2
+    assert ran == [2]
 
 
 def test_buckets_keep_lengths_apart() -> None:
@@ -92,7 +94,9 @@ def test_a_result_that_is_an_exception_fails_its_request_and_a_wrong_count_fails
     clock, batcher = virtual(lambda items: [KeyError(i) if i == 1 else i for i in items], max_batch=3, max_delay_ms=0)
     futures = [batcher.submit(i) for i in range(3)]
     clock.advance(0)
-    assert futures[0].result() == 0 and isinstance(futures[1].exception(), KeyError) and futures[2].result() == 2
+    assert futures[0].result() == 0
+    assert isinstance(futures[1].exception(), KeyError)
+    assert futures[2].result() == 2
     clock, batcher = virtual(lambda items: [], max_batch=1, max_delay_ms=0)
     future = batcher.submit(1)
     clock.advance(0)
@@ -110,7 +114,8 @@ def test_cancelled_requests_are_left_out() -> None:
     futures = [batcher.submit(i) for i in range(4)]
     assert futures[1].cancel()
     clock.advance(1)
-    assert seen == [0, 2, 3] and not futures[0].cancel()
+    assert seen == [0, 2, 3]
+    assert not futures[0].cancel()
     with pytest.raises(CancelledError):
         futures[1].result()
 
@@ -238,7 +243,8 @@ def stress(total: int, clients: int = 8) -> None:
     assert not problems, problems[:5]
     seen = [item for batch in ran for item in batch]
     expected = {(c, i) for c in range(clients) for i in range(total // clients)} - set().union(*cancelled)
-    assert len(seen) == len(set(seen)) and set(seen) == expected
+    assert len(seen) == len(set(seen))
+    assert set(seen) == expected
     for c in range(clients):
         mine = [i for k, i in seen if k == c]
         assert mine == sorted(mine)

@@ -81,7 +81,11 @@ def test_pillow_bit_for_bit_on_500_images(name: str) -> None:
     new = int(PIL.__version__.split(".")[0]) >= 13
     for k, (image, oh, ow) in enumerate(cases(500, 2)):
         want = pillow(image, oh, ow, name)
-        assert np.array_equal(pixels(f"{'pillow' if new else 'pillow12'}-{name}", image, oh, ow), want), (image.shape, oh, ow)
+        assert np.array_equal(pixels(f"{'pillow' if new else 'pillow12'}-{name}", image, oh, ow), want), (
+            image.shape,
+            oh,
+            ow,
+        )
         if k % 5 == 0:
             along_x_first = pillow(pillow(image, image.shape[0], ow, name), oh, ow, name)
             assert np.array_equal(pixels(f"pillow12-{name}", image, oh, ow), along_x_first)
@@ -92,7 +96,8 @@ def test_pillow_bit_for_bit_on_500_images(name: str) -> None:
 def test_torch_and_torchvision(mode: str) -> None:
     """torchvision's v2.Resize calls interpolate on the uint8 tensor; the float modes are interpolate on float32.
 
-    Channels last, as images lie: torch 2.13 repeats the first row where a plane-by-plane float tensor is made one pixel wide.
+    Channels last, as images lie: torch 2.13 repeats the first row where a plane-by-plane float tensor is made one
+    pixel wide.
     """
     import torch
 
@@ -161,14 +166,19 @@ def test_layouts_and_dtypes(layout: str, channels: str, dtype: str, mode: str) -
     quantization = {"int8": (0.02, -3), "uint8": (0.019, 120)}.get(dtype)
     for width in (1, 5, 16, 17, 64, 100):
         image = rng.integers(0, 256, (40, 2 * width + 1, 3), dtype=np.uint8)
-        step = ImagePreprocess((33, width), mode, MEAN, STD, layout, dtype, channels=channels, quantization=quantization)
+        step = ImagePreprocess(
+            (33, width), mode, MEAN, STD, layout, dtype, channels=channels, quantization=quantization
+        )
         got = step(image)
         levels = image_twin.resize(image, 33, width, mode)[..., :: -1 if channels == "BGR" else 1].astype(np.float32)
         levels = levels / np.float32(255) if mode == "opencv-bilinear" else levels * np.float32(1 / 255)
         want = (levels - np.float32(MEAN)) / np.float32(STD)
         want = want.transpose(2, 0, 1) if layout == "NCHW" else want
         if dtype == "bfloat16":
-            got, want = got.view(ml_dtypes.bfloat16).astype(np.float32), want.astype(ml_dtypes.bfloat16).astype(np.float32)
+            got, want = (
+                got.view(ml_dtypes.bfloat16).astype(np.float32),
+                want.astype(ml_dtypes.bfloat16).astype(np.float32),
+            )
         elif quantization:
             low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
             want = np.clip(np.rint(want / np.float32(quantization[0])) + quantization[1], low, high)
@@ -186,7 +196,9 @@ def test_views_of_any_stride_give_what_their_copies_give(data: st.DataObject) ->
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     whole = rng.integers(0, 256, (60, 70, 4), dtype=np.uint8)
     top, left = data.draw(st.integers(0, 50)), data.draw(st.integers(0, 60))
-    view = whole[top:, left:, 1:] if data.draw(st.booleans()) else whole[top:, left:, :3][:: -data.draw(st.integers(1, 3))]
+    view = (
+        whole[top:, left:, 1:] if data.draw(st.booleans()) else whole[top:, left:, :3][:: -data.draw(st.integers(1, 3))]
+    )
     mode = data.draw(st.sampled_from(MODES[:-1]))
     step = ImagePreprocess((data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))), mode)
     np.testing.assert_array_equal(step(view), step(view.copy()))
@@ -250,7 +262,7 @@ def test_ragged_lists_threads_and_concurrent_callers_agree() -> None:
         np.testing.assert_array_equal(three(images), want)
         np.testing.assert_array_equal(three(images[:1]), want[:1])
         with ThreadPoolExecutor(4) as pool:
-            for result in pool.map(lambda _: three(images), range(8)):
+            for result in pool.map(three, [images] * 8):
                 np.testing.assert_array_equal(result, want)
 
 
@@ -265,8 +277,13 @@ def test_out_is_written_and_returned() -> None:
     image = np.zeros((2, 9, 9, 3), np.uint8)
     step = ImagePreprocess((4, 4))
     out = np.full((2, 3, 4, 4), 5, np.float32)
-    assert step(image, out=out) is out and not out.any()
-    for bad in (np.empty((2, 3, 4, 5), np.float32), np.empty((2, 3, 4, 4)), np.empty((2, 4, 4, 3), np.float32).transpose(0, 3, 1, 2)):
+    assert step(image, out=out) is out
+    assert not out.any()
+    for bad in (
+        np.empty((2, 3, 4, 5), np.float32),
+        np.empty((2, 3, 4, 4)),
+        np.empty((2, 4, 4, 3), np.float32).transpose(0, 3, 1, 2),
+    ):
         with pytest.raises(KernelInputError, match="out"):
             step(image, out=bad)
     assert step([]).shape == (0, 3, 4, 4)
@@ -340,7 +357,9 @@ def test_bad_options_are_typed_errors(options: dict[str, object]) -> None:
 
 
 def test_a_step_is_its_spec() -> None:
-    step = ImagePreprocess((8, 9), "pillow-lanczos", MEAN, STD, "NHWC", "int8", quantization=(0.1, 3), crop=(1, 2, 30, 30))
+    step = ImagePreprocess(
+        (8, 9), "pillow-lanczos", MEAN, STD, "NHWC", "int8", quantization=(0.1, 3), crop=(1, 2, 30, 30)
+    )
     again = ImagePreprocess.from_spec(json.loads(json.dumps(step.to_spec())))
     image = np.random.default_rng(14).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     np.testing.assert_array_equal(step(image), again(image))

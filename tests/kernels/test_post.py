@@ -26,7 +26,8 @@ def test_softmax_of_odd_rows() -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[1e38, -1e38, 0], [-inf, 0, 0], [nan, 0, 0], [inf, 0, 0], [-inf, -inf, -inf]], np.float32)
     got = post.softmax(x)
-    assert got[:2].tolist() == [[1, 0, 0], [0, 0.5, 0.5]] and np.isnan(got[2:]).all()
+    assert got[:2].tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
+    assert np.isnan(got[2:]).all()
     assert post.softmax(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
@@ -43,7 +44,9 @@ def test_top_k_with_ties_keeps_the_lower_index_first(width: int, data: st.DataOb
 
 def test_top_k_never_chooses_nan() -> None:
     values, indices = post.top_k(np.array([np.nan, 2, np.nan, 5, -np.inf], np.float32), 4)
-    assert indices.tolist() == [3, 1, 4, -1] and values[:3].tolist() == [5, 2, -np.inf] and np.isnan(values[3])
+    assert indices.tolist() == [3, 1, 4, -1]
+    assert values[:3].tolist() == [5, 2, -np.inf]
+    assert np.isnan(values[3])
 
 
 def test_labels() -> None:
@@ -82,7 +85,9 @@ def test_box_decoding_inverts_the_encoding() -> None:
     deltas[0, 2:] = 50
     variances = (0.1, 0.1, 0.2, 0.2)
     got = post.decode_boxes(deltas, anchors, variances)
-    np.testing.assert_allclose(got, post_twin.decode_boxes(deltas, anchors, variances, np.log(1000 / 16)), rtol=2e-5, atol=2e-4)
+    np.testing.assert_allclose(
+        got, post_twin.decode_boxes(deltas, anchors, variances, np.log(1000 / 16)), rtol=2e-5, atol=2e-4
+    )
     np.testing.assert_allclose(post.decode_boxes(np.zeros((200, 4), np.float32), anchors), anchors, atol=2e-5)
 
 
@@ -115,7 +120,11 @@ def test_bad_input_and_specs() -> None:
     ):
         with pytest.raises(KernelInputError):
             call()
-    for call in (lambda: post.top_k(x, 4), lambda: post.PostProcess("argmin"), lambda: post.ctc_greedy(x[None], blank=3)):
+    for call in (
+        lambda: post.top_k(x, 4),
+        lambda: post.PostProcess("argmin"),
+        lambda: post.ctc_greedy(x[None], blank=3),
+    ):
         with pytest.raises(KernelOptionError):
             call()
     step = post.PostProcess.from_spec(json.loads(json.dumps(post.PostProcess("top_k", k=2).to_spec())))

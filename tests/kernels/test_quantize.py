@@ -118,7 +118,9 @@ def test_int4_packs_and_unpacks(values: np.ndarray) -> None:
 
 def test_bfloat16_of_every_kind_of_number() -> None:
     rng = np.random.default_rng(3)
-    bits = np.concatenate([rng.integers(0, 2**32, 100_000, dtype=np.uint32), np.arange(0x3F800000, 0x3F820000, dtype=np.uint32)])
+    bits = np.concatenate(
+        [rng.integers(0, 2**32, 100_000, dtype=np.uint32), np.arange(0x3F800000, 0x3F820000, dtype=np.uint32)]
+    )
     x = bits.view(np.float32)
     with np.errstate(all="ignore"):
         want = x.astype(ml_dtypes.bfloat16)
@@ -149,7 +151,8 @@ def test_histogram_counts_all_batches_and_grows_without_losing_any() -> None:
         made.observe(batch)
     made.observe(np.array([np.nan, np.inf, -np.inf], np.float32))
     together = np.concatenate(batches)
-    assert made.counts.sum() == together.size and made.ignored == 3
+    assert made.counts.sum() == together.size
+    assert made.ignored == 3
     assert made.range() == (together.min(), together.max())
     np.testing.assert_array_equal(made.counts, np.histogram(together, 512, (-made.edge, made.edge))[0])
 
@@ -171,7 +174,8 @@ def test_parameters_make_zero_exact_and_the_range_fit() -> None:
     made = Histogram()
     made.observe(np.linspace(0.5, 6, 1000, dtype=np.float32))
     scale, zero = made.parameters("uint8", symmetric=False)
-    assert zero == 0 and scale == pytest.approx(6 / 255)
+    assert zero == 0
+    assert scale == pytest.approx(6 / 255)
     assert made.parameters() == (pytest.approx(6 / 127), 0)
     with pytest.raises(KernelInputError):
         Histogram().parameters()

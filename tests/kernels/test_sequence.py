@@ -14,7 +14,14 @@ ragged = st.lists(st.lists(st.integers(-5, 2**31), max_size=20), max_size=12)
 
 
 @settings(max_examples=200, deadline=None)
-@given(ragged, st.integers(1, 16), st.integers(-9, 9), st.sampled_from(["left", "right"]), st.none() | st.integers(1, 12), st.booleans())
+@given(
+    ragged,
+    st.integers(1, 16),
+    st.integers(-9, 9),
+    st.sampled_from(["left", "right"]),
+    st.none() | st.integers(1, 12),
+    st.booleans(),
+)
 def test_collate(rows: list[list[int]], multiple: int, pad: int, side: str, most: int | None, as_arrays: bool) -> None:
     given_rows = [np.array(r, np.int64) for r in rows] if as_arrays else rows
     ids, mask = sequence.collate(given_rows, pad, multiple, max_length=most, side=side)
@@ -32,7 +39,8 @@ def test_collate(rows: list[list[int]], multiple: int, pad: int, side: str, most
 def test_collate_floats_and_int32_keep_their_dtype() -> None:
     for dtype, pad in ((np.float32, np.nan), (np.int32, -100)):
         ids, mask = sequence.collate([np.ones(3, dtype), np.ones(1, dtype)], pad)
-        assert ids.dtype == dtype and mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+        assert ids.dtype == dtype
+        assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
         assert np.isnan(ids[1, 1]) if dtype is np.float32 else ids[1, 1] == -100
 
 
@@ -91,4 +99,5 @@ def test_memory_is_reused_only_when_nothing_of_it_is_left() -> None:
     assert second.ctypes.data != place
     del view
     third = memory.empty((300, 1000), np.float32)
-    assert third.ctypes.data == place and place % 64 == 0
+    assert third.ctypes.data == place
+    assert place % 64 == 0

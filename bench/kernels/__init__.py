@@ -1,0 +1,1 @@
+"""The kernels against what people use today: `make bench-kernels`."""
