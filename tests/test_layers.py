@@ -41,6 +41,7 @@ PROTOBUF = {
     "compile/frontends/onnx_normal.py": "brings the file itself into one spelling",
     "compile/frontends/onnx_schema.py": "asks onnx for the schemas that it is checked by",
     "compile/frontends/onnx_tensors.py": "checks its tensors",
+    "compile/passes/native_child.py": "runs onnx's native shape inference and version conversion, in a child process",
     "compile/passes/onnx_tools.py": "shape inference, version conversion and single nodes, for all passes",
     "compile/onnx_io.py": "reads and writes models",
     "compile/onnx_data.py": "reads their external data",
