@@ -7,7 +7,7 @@ any size fits: a large initializer travels as an input of the same type, and the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,11 +16,11 @@ import onnx
 import onnx.defs
 import onnx.reference
 import onnx.shape_inference
-import onnx.version_converter
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from neoc.compile.passes import graph as g
+from neoc.compile.passes.native import TOOLS, NativeError
 from neoc.compile.program import clone_model
 
 SKELETON_BYTES = 1024
@@ -96,17 +96,18 @@ def skeleton(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProto
 
 def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     """`proto` with the types and shapes that onnx.shape_inference finds. Raises ToolError."""
-    try:
-        return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ToolError(_first_line(error)) from error
+    return _in_a_child(lambda: TOOLS.infer(proto.SerializeToString()))
 
 
 def convert(proto: onnx.ModelProto, version: int) -> onnx.ModelProto:
     """`proto` at another version of the default domain, by onnx.version_converter. Raises ToolError."""
+    return _in_a_child(lambda: TOOLS.convert(proto.SerializeToString(), version))
+
+
+def _in_a_child(work: Callable[[], bytes]) -> onnx.ModelProto:
     try:
-        return onnx.version_converter.convert_version(proto, version)
-    except (RuntimeError, ValueError, IndexError) as error:
+        return onnx.load_model_from_string(work())
+    except NativeError as error:
         raise ToolError(_first_line(error)) from error
 
 

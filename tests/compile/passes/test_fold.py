@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 from pass_programs import apply, assert_same, evaluate, graph, operators
 
 from neoc.compile.passes import DEFAULT, DeadCode, FoldConstants, FoldShapes, InferShapes, LiftConstants, Repeat, run
+from neoc.compile.passes.native import TOOLS, NativeError
 from neoc.compile.program import Program
 
 FOLD = (LiftConstants(), Repeat((InferShapes(), FoldShapes(), FoldConstants(), DeadCode())))
@@ -398,10 +398,10 @@ def test_a_model_above_2_gb_goes_through_without_a_byte_of_it_being_read() -> No
 
 
 def test_inference_that_fails_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> onnx.ModelProto:
-        raise onnx.shape_inference.InferenceError("[TypeInferenceError] no way\nmore")
+    def fail(*_: object) -> bytes:
+        raise NativeError("[TypeInferenceError] no way\nmore")
 
-    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", fail)
+    monkeypatch.setattr(TOOLS, "infer", fail)
     before = graph("(float[2] x) => (float[2] y) { y = Relu(x) }")
     after = apply(before, InferShapes())
     assert after.notes == ("shape inference failed: [TypeInferenceError] no way",)
