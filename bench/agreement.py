@@ -12,7 +12,7 @@ import numpy as np
 
 from neoc.bench.subjects import Subject, open_subject, signature_of
 from neoc.compile import inputs, parity
-from neoc.compile.errors import UsageError
+from neoc.compile.errors import InvalidInput, UsageError
 
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
 
@@ -69,8 +69,16 @@ def stack(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _raw_arrays(data: Path) -> dict[str, np.ndarray]:
-    with np.load(data, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        with np.load(data, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        raise InvalidInput(
+            "the data holds an array that cannot be read",
+            where=data.name,
+            why=str(error),
+            fix="store labels as numbers or unicode strings, not as Python objects",
+        ) from error
 
 
 def load_metric(text: str) -> Metric:

@@ -49,9 +49,14 @@ def single_stream(
             stack.callback(opened[-1].close)
         progress("measure", f"{len(opened)} subjects, {seconds:.0f} s in all")
         measured = interleave({one.subject.text: one.worker.timed(samples[0]) for one in opened}, budget_s=seconds)
+        first = measured[subjects[0].text]
+        if first.lost:
+            raise UsageError(
+                f"{first.name} was lost while it was measured", why=first.lost, fix="check the data, or run it alone"
+            )
         lost |= {name: taken.lost for name, taken in measured.items() if taken.lost}
         rows = [
-            {**_row(measured[one.subject.text], measured[subjects[0].text]), "memory": one.worker.memory()}
+            {**_row(measured[one.subject.text], first), "memory": one.worker.memory()}
             for one in opened
             if one.subject.text not in lost
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neoc.compile import registry
 from neoc.compile.artifact import is_artifact
-from neoc.compile.contracts import Session, Signature
+from neoc.compile.contracts import Engine, Session, Signature
 from neoc.compile.errors import UsageError
 from neoc.compile.settings import Settings
 from neoc.compile.worker import Worker
@@ -84,6 +84,12 @@ def open_subject(subject: Subject, threads: int) -> Opened:
     try:
         if engine is None:
             session = worker.open_artifact(subject.path, threads)
+        elif type(engine).plain_call is Engine.plain_call:
+            if not engine.oracle:
+                raise UsageError(
+                    f"engine {engine.name} does not run plain models", fix="compile the model and name the artifact"
+                )
+            session = worker.open_source(engine.name, subject.path, signature_of(subject))
         else:
             session = worker.open_plain(engine.name, subject.path, signature_of(subject), threads)
     except BaseException:

@@ -37,7 +37,9 @@ def measure(name: str, folder: Path, threads: int, seconds: float, race_seconds:
         "model": name,
         "level": artifact.level,
         "selected": artifact.manifest["variants"][0]["id"],
-        "relative_error": max((o["relative"] for o in artifact.manifest["verification"]["outputs"]), default=0.0),
+        "relative_error": max(
+            (float(o["relative"]) for o in artifact.manifest["verification"]["outputs"]), default=0.0
+        ),
         "record": record,
     }
 
@@ -54,7 +56,7 @@ def row(result: dict[str, Any]) -> list[str]:
         result["selected"],
         f"{own / 1e6:.3g}",
         *(f"{taken[peer] / 1e6:.3g}" if peer in taken else "cannot run it" for peer in PEERS),
-        f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        f"{ratio['ratio']:.2f}" + (f" [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio["low"] is not None else ""),
         f"{result['relative_error']:.0e}",
         result["level"],
     ]

@@ -86,6 +86,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     as_json = "--json" in words
+    if not words:
+        words = ["--help"]
     called = next((word for word in words if not word.startswith("-")), None)
     try:
         status = build_app(called)(args=words, prog_name="neoc", standalone_mode=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,10 +82,20 @@ def check_threads(threads: int) -> int:
     return threads
 
 
-def output_file(output: Path | None, default_name: str, several: bool) -> Path:
+def check_positive(name: str, value: float | None) -> float | None:
+    """Raises UsageError for a figure that is not above zero."""
+    if value is not None and not 0 < value < float("inf"):
+        raise UsageError(f"{name} must be above zero, not {value}", fix=f"{name} 10")
+    return value
+
+
+def output_file(
+    output: Path | None, default_name: str, several: bool, sources: Sequence[str | Path | None] = ()
+) -> Path:
     """Where to write: `-o` as a file, or as a folder (existing, trailing slash, or several results).
 
-    Raises OutputError before any work is done where nothing can be written there.
+    Raises OutputError before any work is done where nothing can be written there, and where it would replace one of
+    the `sources` that the command reads.
     """
     place = Path() if output is None else output
     is_folder = output is None or several or place.is_dir() or str(output).endswith(os.sep)
@@ -92,9 +103,11 @@ def output_file(output: Path | None, default_name: str, several: bool) -> Path:
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # root may write everywhere, but not into every file system
+            pass
     except OSError as error:
         raise OutputError(
-            "the output folder cannot be made",
+            "the output folder cannot be made or written",
             where=str(folder),
             why=error.strerror or str(error),
             fix="name another with -o",
@@ -106,6 +119,9 @@ def output_file(output: Path | None, default_name: str, several: bool) -> Path:
             why="permission is denied",
             fix="name another with -o",
         )
+    for source in sources:
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise OutputError("the output would replace what is read", where=str(path), fix="name another file with -o")
     if path.is_dir():
         raise OutputError("the output file is a folder", where=str(path), fix="name a file with -o")
     return path

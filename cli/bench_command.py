@@ -31,10 +31,15 @@ def command(
             why="only single-stream is measured today",
             fix="--scenario single-stream",
         )
+    arguments.check_positive("--seconds", seconds)
     parsed = [parse(text) for text in subjects]
     if len({subject.text for subject in parsed}) < len(parsed):
         raise UsageError("one subject is named twice", fix="name each subject once")
-    place = None if output is None else arguments.output_file(output, "bench.json", several=False)
+    place = (
+        None
+        if output is None
+        else arguments.output_file(output, "bench.json", several=False, sources=[s.path for s in parsed])
+    )
     with console.Progress(enabled=True).live("measuring") as progress:
         record = single_stream(parsed, data, arguments.check_threads(threads), seconds, progress)
     if place is not None:

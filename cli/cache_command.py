@@ -33,9 +33,11 @@ def ls(
 def clear() -> int:
     """Remove every cached build."""
     cache = _cache()
-    removed = len(cache.entries())
-    cache.clear()
+    removed = len(cache.clear())
     print(f"removed {removed} builds from {cache.root}")
+    kept = len(cache.entries())
+    if kept:
+        print(f"{kept} builds are in use and stay")
     return 0
 
 

@@ -33,7 +33,7 @@ def command(
         rows = []
         for report in reports:
             for view in report.views:
-                verdict = "takes it" if not view.gaps else f"{len(view.gaps)} gaps"
+                verdict = f"{len(view.gaps)} gaps" if view.gaps else view.note or "takes it"
                 here = "usable here" if view.missing is None else view.missing
                 rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
         console.table("", ("target", "engine", "model", "this machine"), rows)

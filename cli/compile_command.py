@@ -57,6 +57,10 @@ def command(
         raise UsageError("no model was named", fix="neoc compile MODEL --target NAME")
     if not target:
         raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
+    for name, value in (("--timeout", timeout), ("--race-seconds", race_seconds)):
+        arguments.check_positive(name, value)
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise UsageError(f"--tolerance must lie in [0, 1), not {tolerance}", fix="--tolerance 1e-4")
     options = CompileOptions(
         inputs=arguments.bindings(inputs or []),
         data=data,
@@ -82,7 +86,11 @@ def _compile_each(model: str, names: list[str], output: Path | None, options: Co
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
     stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
-    places = {name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1) for name in targets}
+    read = (model, options.data, options.decision)
+    places = {
+        name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1, sources=read)
+        for name in targets
+    }
     results: dict[str, Artifact | NeocError] = {}
     for name, target in targets.items():
         with console.Progress(enabled=True).live(f"compiling for {name}") as progress:

@@ -56,6 +56,8 @@ def _model(source: str, inputs: list[str], as_json: bool) -> int:
 
 
 def _flops(reckoned: Any) -> str:
+    if reckoned.uncounted and not reckoned.flops:
+        return f"not known: bind the open dimensions of {len(reckoned.uncounted)} nodes with --input"
     text = f"{console.count(reckoned.flops)} in convolutions, matrix products and recurrences"
     if reckoned.uncounted:
         text += f"; {len(reckoned.uncounted)} nodes not counted: bind the open dimensions with --input"

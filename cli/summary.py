@@ -11,7 +11,7 @@ from neoc.compile.errors import NeocError
 if TYPE_CHECKING:
     from neoc.compile.artifact import Artifact
 
-COLUMNS = ("target", "level", "selected", "p50", "against the next engine", "artifact", "size")
+COLUMNS = ("target", "level", "selected", "p50", "its time over the next engine's", "artifact", "size")
 
 
 def row(name: str, result: Artifact | NeocError) -> tuple[str, ...]:
@@ -36,8 +36,8 @@ def _against(reported: dict[str, Any]) -> str:
     rivals = [r for r in reported.get("rivals", []) if "ratio" in r]
     if not rivals:
         return "-"
-    nearest = min(rivals, key=lambda r: r["ratio"])
-    return f"{interval(nearest)} x {nearest['id']}"
+    nearest = max(rivals, key=lambda r: r["ratio"])
+    return f"{interval(nearest)} of {nearest['id']}"
 
 
 def interval(ratio: dict[str, Any]) -> str:
@@ -53,7 +53,8 @@ def details(artifact: Artifact) -> Iterator[str]:
     proof = manifest["verification"]
     if proof["numerics"] == "executed":
         worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)
-        who = "independent of the engine" if proof["independent"] else "not independent of the engine"
+        witnesses = artifact.evidence.get("corroborated_by", [])
+        who = f"{', '.join(witnesses)} computed the same" if witnesses else "nobody but the winner's library vouches"
         yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
         vacuous = [o["name"] for o in proof["outputs"] if o["vacuous"]]
         if vacuous:

@@ -40,7 +40,7 @@ def pack_artifact(
         place,
         manifest=_manifest(program, target, chosen, plain),
         members={**plain, **native},
-        evidence=_evidence(shop, chosen, seen),
+        evidence=_evidence(shop, target, chosen, seen),
     )
 
 
@@ -48,7 +48,7 @@ def _manifest(program: Program, target: Target, chosen: Chosen, plain: dict[str,
     candidate = chosen.candidate
     return {
         "signature": program.signature.as_dict(),
-        "target": target.as_dict(),
+        "target": _description(target),
         "variants": [_variant(candidate, target, chosen)],
         "program": {name.removeprefix(f"{PLAIN}/"): name for name in sorted(plain)},
         "pre": [step.as_dict() for step in program.pre],
@@ -60,6 +60,15 @@ def _manifest(program: Program, target: Target, chosen: Chosen, plain: dict[str,
         "chosen_by": chosen.by,
         "notes": [*program.notes, *candidate.built.notes],
     }
+
+
+def _description(target: Target) -> dict[str, Any]:
+    """The target without what was measured on this machine: that is evidence."""
+    facts = target.as_dict()
+    documented = {k: f for k, f in facts["peak_flops"].items() if not f["source"].startswith("measured")}
+    band = facts["bandwidth"]
+    measured = band is not None and band["source"].startswith("measured")
+    return facts | {"peak_flops": documented, "bandwidth": None if measured else band}
 
 
 def _variant(candidate: Candidate, target: Target, chosen: Chosen) -> dict[str, Any]:
@@ -99,34 +108,40 @@ def _verification(chosen: Chosen) -> dict[str, Any]:
             "why": chosen.verified.why_not_further,
             "reference": "",
             "independent": False,
-            "corroborated_by": [],
             "judged_by": "",
             "samples": 0,
             "given_samples": 0,
             "outputs": [],
-            "notes": [],
         }
     return {
         "numerics": chosen.verified.numerics.value,
         "why": "",
         "reference": reference.name,
-        "independent": reference.independent_of(engine) or bool(chosen.corroborated_by),
-        "corroborated_by": sorted({*chosen.corroborated_by, *(n for n in reference.agreed if n != engine)}),
+        "independent": reference.independent_of(engine),
         "judged_by": chosen.verified.judged_by,
         "samples": len(reference.samples),
         "given_samples": reference.given,
         "outputs": [report.as_dict() for report in chosen.verified.reports],
-        "notes": list(reference.notes),
     }
 
 
-def _evidence(shop: Workshop, chosen: Chosen, seen: tuple[EngineView, ...]) -> dict[str, Any]:
+def _witnesses(chosen: Chosen) -> list[str]:
+    """Engines beside the chosen one that computed the same."""
+    reference = chosen.verified.reference
+    agreed = () if reference is None else reference.agreed
+    return sorted({*chosen.corroborated_by, *agreed} - {chosen.candidate.step.engine})
+
+
+def _evidence(shop: Workshop, target: Target, chosen: Chosen, seen: tuple[EngineView, ...]) -> dict[str, Any]:
     """What was measured and what was lost on the way: true of this machine on this day."""
     return {
         "decision": {"plan": chosen.candidate.plan.id, "chosen_by": chosen.by},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": fingerprint(),
         "cache": chosen.candidate.cached,
+        "peaks": {k: f.value for k, f in target.peak_flops.items()},
+        "corroborated_by": _witnesses(chosen),
+        "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),
         "race": chosen.race,
         "reported": chosen.reported,
         "losses": [loss.as_dict() for loss in shop.losses],

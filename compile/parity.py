@@ -44,6 +44,11 @@ class OutputReport:
         return self.dtype.startswith(("int", "uint", "bool", "string"))
 
     @property
+    def floating(self) -> bool:
+        """Whether the tolerance applies; a sequence or map of floats counts by its worst item's dtype."""
+        return self.dtype.startswith(("float", "bfloat", "complex"))
+
+    @property
     def relative(self) -> float:
         """max_abs_error / scale, the figure that people quote; 0 where both are 0."""
         if self.max_abs_error == 0:
@@ -76,11 +81,14 @@ def tolerance(precision: str, asked: float | None) -> float:
 
 def compare(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
     """One output against its reference. Never raises: what cannot be compared is not ok, with the reason."""
+    if isinstance(want, Mapping) or isinstance(got, Mapping):
+        return _compare_maps(name, got, want, rtol)
     if isinstance(want, list) or isinstance(got, list):
         return _compare_sequences(name, got, want, rtol)
     if want is None or got is None:
         ok = want is None and got is None
-        return OutputReport(name, "optional", ok, 0.0, 0.0, rtol, "" if ok else "one of the two is empty")
+        error = 0.0 if ok else float("inf")
+        return OutputReport(name, "optional", ok, error, 0.0, rtol, "" if ok else "one of the two is empty")
     want, got = np.asarray(want), np.asarray(got)
     dtype = dtype_name(want.dtype)
 
@@ -145,6 +153,14 @@ def _compare_sequences(name: str, got: Any, want: Any, rtol: float) -> OutputRep
     if not parts:
         return OutputReport(name, "sequence", True, 0.0, 0.0, rtol)
     return worst(parts)
+
+
+def _compare_maps(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
+    """Maps, as ZipMap gives them: the same keys, each value by the rule of its dtype."""
+    if not (isinstance(got, Mapping) and isinstance(want, Mapping) and got.keys() == want.keys()):
+        return OutputReport(name, "map", False, float("inf"), 0.0, rtol, "the keys differ")
+    parts = [compare(name, np.asarray(got[key]), np.asarray(value), rtol) for key, value in want.items()]
+    return worst(parts) if parts else OutputReport(name, "map", True, 0.0, 0.0, rtol)
 
 
 def worst(reports: Sequence[OutputReport]) -> OutputReport:

@@ -67,7 +67,7 @@ class CheckReport:
     @property
     def served(self) -> bool:
         """Whether some engine takes the whole model (its tools may be missing here)."""
-        return any(not view.gaps for view in self.views)
+        return any(view.plans or (view.missing is not None and not view.gaps) for view in self.views)
 
     def as_dict(self) -> dict[str, Any]:
         return {

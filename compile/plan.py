@@ -65,7 +65,16 @@ def _serving(target: Target) -> list[str]:
 
 def views(program: Program, target: Target, options: CompileOptions) -> tuple[EngineView, ...]:
     """One view an engine, in order of preference."""
-    return tuple(_view(engine, program, target, options) for engine in engines_for(target, options))
+    return tuple(_guarded(engine, program, target, options) for engine in engines_for(target, options))
+
+
+def _guarded(engine: Engine, program: Program, target: Target, options: CompileOptions) -> EngineView:
+    """The view; an engine whose own code fails loses only itself, with its reason."""
+    try:
+        return _view(engine, program, target, options)
+    except Exception as error:  # another package's code, whatever it raises
+        why = f"it failed to answer: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        return EngineView(engine.name, engine.fallback, why, (), ())
 
 
 def _view(engine: Engine, program: Program, target: Target, options: CompileOptions) -> EngineView:
@@ -87,7 +96,7 @@ def require_plans(seen: Sequence[EngineView], target: Target, where: str) -> Non
         return
     gaps = [gap for view in seen for gap in view.gaps]
     lacking = [view for view in seen if view.missing is not None]
-    if lacking and not any(view.gaps for view in lacking):
+    if any(not view.gaps for view in lacking):
         raise MissingTool(
             f"no engine for {target.name} can build here",
             where=where,

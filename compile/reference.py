@@ -13,7 +13,15 @@ from neoc.compile import inputs, onnx_io, parity, passes, registry
 from neoc.compile.analysis import cost
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Session, Signature
-from neoc.compile.errors import FeedError, InvalidInput, NeocError, NoCandidate, UnsupportedModel, WorkerFailure
+from neoc.compile.errors import (
+    FeedError,
+    InvalidInput,
+    NeocError,
+    NoCandidate,
+    UnsupportedModel,
+    WorkerFailure,
+    WorkerRefused,
+)
 from neoc.compile.float64 import widen_array, widen_model, widen_signature
 from neoc.compile.frontends import load
 from neoc.compile.options import InputBinding
@@ -129,7 +137,7 @@ def _answer(
     for index, sample in enumerate(given):
         try:
             outputs.append(session.run(sample))
-        except (FeedError, WorkerFailure) as error:
+        except (FeedError, WorkerRefused) as error:
             raise InvalidInput(
                 "the model rejects the given data",
                 where=f"sample {index}",
@@ -141,7 +149,7 @@ def _answer(
         for generated in _generated(program, seed):
             try:
                 made = [session.run(sample) for sample in generated]
-            except (FeedError, WorkerFailure) as error:
+            except (FeedError, WorkerRefused) as error:
                 notes.append(f"generated data was rejected: {error.why or error}")
                 continue
             return [*samples, *generated], [*outputs, *made]

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from neoc.compile import parity
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Target
 from neoc.compile.departure import first_departure
-from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, VacuousCheck
+from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, Unavailable, VacuousCheck
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
 from neoc.compile.reference import GROSS, Reference, gather, in_float64, narrow_like
@@ -56,7 +58,11 @@ def verify_all(shop: Workshop, program: Program, target: Target, candidates: Seq
     reach = {c.plan.id: target.verifiable(load_engine(c.step.engine)) for c in candidates}
     runnable = [c for c in candidates if reach[c.plan.id][0] is Numerics.EXECUTED]
     if not runnable:
-        return [Verified(c, *reach[c.plan.id]) for c in candidates]
+        # Whatever reach the target claims: what was not run here is unchecked.
+        return [Verified(c, Numerics.UNCHECKED, reach[c.plan.id][1]) for c in candidates]
+    for c in candidates:
+        if c not in runnable:
+            shop.lose(c.plan, "check", Unavailable("it cannot be run here", why=reach[c.plan.id][1]))
     rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
     if shop.reference is None:
         shop.reference = gather(shop, program, rtol)
@@ -191,6 +197,12 @@ def _passed(answer: _Answer, reports: tuple[OutputReport, ...], judge: str, refe
     return Verified(answer.candidate, Numerics.EXECUTED, "", answer.worker, reports, judge, reference)
 
 
+def _errs_alike(report: OutputReport, own: OutputReport) -> bool:
+    """Whether a float output is as near to float64 as the reference itself is. Nothing else has an excuse."""
+    comparable = report.floating and np.isfinite(report.max_abs_error) and own.scale > 0
+    return bool(comparable and report.max_abs_error <= SLACK * own.max_abs_error and own.relative < GROSS)
+
+
 def _settle(
     failed: Sequence[Judged], exact: Sequence[Mapping[str, Any]], reference: Reference, rtol: float
 ) -> tuple[list[Verified], list[Judged]]:
@@ -209,7 +221,7 @@ def _settle(
             continue
         reports = tuple(
             replace(r, ok=True, why=f"the reference itself is off by {own[r.name].max_abs_error:.3g} from float64")
-            if not r.ok and r.max_abs_error <= SLACK * own[r.name].max_abs_error and own[r.name].relative < GROSS
+            if not r.ok and _errs_alike(r, own[r.name])
             else r
             for r in parity.compare_all(answer.outputs, want, rtol, reference.moved)
         )

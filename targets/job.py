@@ -38,7 +38,10 @@ def read_job(path: Path) -> Job:
         raise UsageError("the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request")
     source = _field(request, path, "InputConfig", dict)
     output = _field(request, path, "OutputConfig", dict)
-    limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    stopping = request.get("StoppingCondition")
+    limit = stopping.get("MaxRuntimeInSeconds") if isinstance(stopping, dict) else None
+    if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+        raise UsageError("MaxRuntimeInSeconds is no number above zero", where=str(path), fix="give whole seconds")
     place = output.get("S3OutputLocation")
     return Job(
         model=str(_local(str(_field(source, path, "S3Uri", str)), path)),

@@ -84,6 +84,13 @@ def test_sequences_compare_item_by_item() -> None:
     assert not parity.compare("s", want[0], want, 1e-4).ok
 
 
+def test_maps_compare_value_by_value() -> None:
+    want = [{"a": 0.1, "b": 0.9}]
+    assert parity.compare("m", [{"a": 0.1 + 1e-9, "b": 0.9}], want, 1e-4).ok
+    assert not parity.compare("m", [{"a": 0.2, "b": 0.9}], want, 1e-4).ok
+    assert not parity.compare("m", [{"a": 0.1}], want, 1e-4).ok
+
+
 def test_the_worst_sample_is_reported() -> None:
     want = [{"y": np.array([1.0], np.float32)}] * 2
     got = [{"y": np.array([1.00001], np.float32)}, {"y": np.array([1.5], np.float32)}]

@@ -43,7 +43,7 @@ def test_every_dtype_and_shape_survives(name: str, shape: tuple[int, ...]) -> No
     assert same(array, back)
     assert back.flags.c_contiguous
     assert back.flags.writeable
-    assert back.ctypes.data % wire.ALIGNMENT == 0
+    assert not back.size or back.ctypes.data % wire.ALIGNMENT == 0
 
 
 def test_layouts_that_are_not_contiguous_or_not_native_keep_their_values() -> None:
