@@ -47,7 +47,7 @@ def child(with_passes: bool) -> None:
 
 def attempt(path: Path, with_passes: bool = False) -> tuple[str, str]:
     """('program' | 'refused' | 'untyped' | 'memory' | 'status', what exactly)"""
-    from neoc.compile import inputs, passes
+    from neoc.compile import inputs, onnx_io, passes
     from neoc.compile.errors import NeocError
     from neoc.compile.frontends import load
 
@@ -55,6 +55,7 @@ def attempt(path: Path, with_passes: bool = False) -> tuple[str, str]:
         program = load(path, {})
         assert len(program.digest) == 64
         assert program.signature.outputs
+        assert onnx_io.to_bytes(program.model)
         inputs.generate(program, 0, 1)
         if with_passes:
             passes.run(program, passes.DEFAULT)
