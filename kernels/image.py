@@ -389,7 +389,7 @@ class ImagePreprocess:
             return values.astype(np.float16)
         low, high = (-128, 127) if self._dtype == "int8" else (0, 255)
         step, zero = self._spec["quantization"] or (1.0, 0)
-        return np.clip(np.rint(values / np.float32(step)) + np.float32(zero), low, high).astype(self._dtype)
+        return np.asarray(np.clip(np.rint(values / np.float32(step)) + np.float32(zero), low, high), self._dtype)
 
     def _fill(self, out: NDArray[Any]) -> None:
         """The letterbox level everywhere."""

@@ -262,9 +262,10 @@ def run_calls(calls: NDArray[np.uint64]) -> None:
 def run_blocks(
     calls: list[tuple[Kernel, tuple[Any, ...]]], rows: tuple[int, int], size: int, row_slots: Sequence[int]
 ) -> None:
-    """Run all calls on rows[0]..+size, then on the next rows, and so on. row_slots: the argument that holds a
-    call's first row;
-    the one after it holds the end."""
+    """Run all calls on rows[0]..+size, then on the next rows, and so on.
+
+    row_slots: the argument that holds a call's first row; the one after it holds the end.
+    """
     edges = np.append(np.arange(rows[0], rows[1], size), rows[1])
     if _GUARD:
         for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
