@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ from numpy.typing import NDArray
 
 from neoc.kernels import jit, memory
 from neoc.kernels.errors import KernelInputError, KernelOptionError
+from neoc.kernels.image_ir import has_fma
 from neoc.kernels.tabular_columns import Columns
+from neoc.kernels.tabular_ir import onehot_ir, run_ir
 
 STEPS = ("subtract", "divide", "multiply", "add", "at_least", "at_most", "impute", "missing", "bucketise")
 
@@ -70,10 +74,12 @@ class Hashed:
 
 Block = Numeric | Category | Hashed
 _KINDS = {"numeric": Numeric, "category": Category, "hashed": Hashed}
-_ROWS = 64
+_ROWS = 128
 """of a block: its output stays in the first-level cache while every column writes to it"""
 _LEAST_RUN = 4
 """fewest neighbouring columns that are worth a kernel of their own"""
+_LANES = 8
+"""columns that `tabular_onehot` takes at a time"""
 _TABLE = 1 << 16
 """longest range of whole numbers that is looked up by index; wider ones are searched"""
 
@@ -162,38 +168,32 @@ def _make_numeric(pointer: str) -> jit.Kernel:
 
 
 def _make_runs(pointer: str) -> jit.Kernel:
-    real = np.float32 if pointer == "f32" else np.float64
+    name = f"tabular_run_{pointer}"
 
-    @jit.kernel(
-        *("f64*", "i64", "f64*", "i64", "i64", "i64", "i64", f"{pointer}*", "i64"), name=f"tabular_run_{pointer}"
-    )
-    def run(
-        source: Any, stride: int, numbers: Any, count: int, target: int, row0: int, row1: int, out: Any, width: int
-    ) -> None:
+    @jit.ir_kernel(name, "f64*", "i64", "f64*", "i64", "i64", "i64", "i64", f"{pointer}*", "i64")
+    def run(features: frozenset[str]) -> str:
         """Neighbouring columns to neighbouring outputs, all of them ((x or its substitute) - a) / b, row by row.
 
-        numbers: [3, count]: substitute, a, b. This is the same arithmetic as `numeric`, in the order of the memory.
+        numbers: [5, count]: substitute, a, b, and 1 / b as the sum of two float64.
         """
-        for r in range(row0, row1):
-            start = r * stride
-            at = r * width + target
-            if count < 8:
-                for j in range(count):
-                    x = source[start + j]
-                    x = x if x == x else numbers[j]
-                    out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
-                continue
-            for j in range(count // 8 * 8):
-                x = source[start + j]
-                x = x if x == x else numbers[j]
-                out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
-            for k in range(8):  # the last eight again, as one vector: a remainder loop would divide one by one
-                j = count - 8 + k
-                x = source[start + j]
-                x = x if x == x else numbers[j]
-                out[at + j] = real((x - numbers[count + j]) / numbers[2 * count + j])
+        return run_ir(name, pointer == "f32" and has_fma(features))
 
     return run
+
+
+def _make_onehot(pointer: str) -> jit.Kernel:
+    name = f"tabular_onehot_{pointer}"
+
+    @jit.ir_kernel(
+        name,
+        *("f64*", "i64", "f64*", "i32*", "i32*", f"{pointer}*", "i64*", "i64"),
+        *("i64", "i64", f"{pointer}*", "i64"),
+    )
+    def onehot(features: frozenset[str]) -> str:
+        """Neighbouring columns of whole-number categories without gaps, eight at a time."""
+        return onehot_ir(name)
+
+    return onehot
 
 
 def _make_category(pointer: str) -> jit.Kernel:
@@ -284,7 +284,16 @@ def _make_category(pointer: str) -> jit.Kernel:
 
 _NUMERIC = {"float32": _make_numeric("f32"), "float64": _make_numeric("f64")}
 _RUN = {"float32": _make_runs("f32"), "float64": _make_runs("f64")}
+_ONEHOT = {"float32": _make_onehot("f32"), "float64": _make_onehot("f64")}
 _CATEGORY = {"float32": _make_category("f32"), "float64": _make_category("f64")}
+
+
+@dataclass(frozen=True)
+class _OneHotRun:
+    members: tuple[int, ...]
+    """indices among the category blocks"""
+    arguments: tuple[Any, ...]
+    unseen: NDArray[np.int64]
 
 
 class TabularPreprocess:
@@ -381,10 +390,17 @@ class TabularPreprocess:
         runs = [] if source.single else self._runs(source)
         inside = {j for first, count, _ in runs for j in range(first, first + count)}
         numeric = self._numeric_arguments(source, [j for j in range(len(self._numeric)) if j not in inside])
-        category = self._category_arguments(source)
-        self._run(source, numeric, runs, category, out)
-        unseen = category[-2]
-        for (block, _), count in zip(self._category, unseen, strict=False):
+        onehots = self._onehot_runs(source)
+        together = {j for run in onehots for j in run.members}
+        rest = [j for j in range(len(self._category)) if j not in together]
+        category = self._category_arguments(source, rest)
+        self._run(source, numeric, runs, onehots, category, out)
+        strict = any(self._category[j][0].unknown == "error" for j in together)
+        if strict and any(run.unseen[0] for run in onehots):  # which column it is, only the other kernel counts
+            rest = list(range(len(self._category)))
+            category = self._category_arguments(source, rest)
+            self._run(source, numeric, runs, [], category, out)
+        for (block, _), count in zip([self._category[j] for j in rest], category[-2], strict=False):
             if count and block.unknown == "error":
                 raise KernelInputError(
                     "a column holds an unseen category",
@@ -416,7 +432,8 @@ class TabularPreprocess:
                 if (b, u, v) == (a + 8, s, t + 1):
                     continue
             if i - start >= _LEAST_RUN:
-                runs.append((members[start][0], i - start, np.array([m[1] for m in members[start:i]]).T.copy()))
+                numbers = [(*form, *_inverse(form[2])) for _, form, _ in members[start:i]]
+                runs.append((members[start][0], i - start, np.array(numbers).T.copy()))
             start = i
         return runs
 
@@ -429,12 +446,55 @@ class TabularPreprocess:
         steps = _numeric_tables([b for b, _ in blocks], source.single)
         return (addresses, strides, *steps, targets, len(found), int(source.single))
 
-    def _category_arguments(self, source: Columns) -> tuple[Any, ...]:
-        count = max(len(self._category), 1)
+    def _onehot_runs(self, source: Columns) -> list[_OneHotRun]:
+        """The one-hot columns that `tabular_onehot` can take together: neighbours of whole numbers without gaps."""
+        runs: list[_OneHotRun] = []
+        group: list[int] = []
+        for j, (block, _) in enumerate(self._category):
+            fits = block.values is None and source.is_number(block.column)
+            kind, _, members, _ = _number_lookup(block) if fits else (0, 0.0, np.array([-1, 0]), None)
+            fits = fits and kind == 1 and bool((members[:-1] >= 0).all())
+            if fits and group:
+                before, here = (
+                    source.numbers(self._category[i][0].column, self._name(self._category[i][0].column))
+                    for i in (group[-1], j)
+                )
+                if group[-1] != j - 1 or here != (before[0] + 8, before[1]):
+                    group = []
+            group = [*group, j] if fits else []
+            if len(group) == _LANES:
+                runs.append(self._onehot_run(source, tuple(group)))
+                group = []
+        return runs
+
+    def _onehot_run(self, source: Columns, members: tuple[int, ...]) -> _OneHotRun:
+        reals, first = np.zeros((3, len(members))), np.zeros(len(members), np.int32)
+        targets: list[NDArray[np.int64]] = []
+        values: list[NDArray[np.float64]] = []
+        for i, j in enumerate(members):
+            block, target = self._category[j]
+            _, low, known, _ = _number_lookup(block)
+            slots, _ = _category_entries(block)
+            if block.impute is not None:
+                substitute = float(block.impute) - low
+            else:  # NaN keeps an entry of its own, or falls out of the range like any unseen value
+                substitute = np.nan if known[-1] >= 0 else -1.0
+            reals[:, i] = low, len(known) - 1, substitute
+            first[i] = sum(map(len, targets))
+            targets.append(target + np.maximum(slots, 0))
+            values.append((slots >= 0).astype(np.float64))
+        column = self._category[members[0]][0].column
+        place = source.numbers(column, self._name(column))
+        tables = (np.concatenate(targets).astype(np.int32), np.concatenate(values).astype(self.dtype))
+        return _OneHotRun(members, (*place, reals, first, *tables), np.zeros(1, np.int64))
+
+    def _category_arguments(self, source: Columns, wanted: list[int]) -> tuple[Any, ...]:
+        blocks = [self._category[j] for j in wanted]
+        count = max(len(blocks), 1)
         coded, valued, strides = np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, np.int64)
         facts, reals = np.zeros((count, 5), np.int64), np.zeros((count, 2))
         parts: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
-        for j, (block, target) in enumerate(self._category):
+        for j, (block, target) in enumerate(blocks):
             facts[j, 3:] = target, int(block.values is None)
             facts[j, 1] = sum(len(p[0]) for p in parts)
             if source.is_number(block.column):
@@ -450,13 +510,14 @@ class TabularPreprocess:
             parts.append((*_entries(block, members), np.append(ordered, 0.0)))
         tables = [np.concatenate(p) for p in zip(*parts, strict=True)] if parts else [np.zeros(1)] * 3
         typed = (tables[0].astype(np.int32), tables[1].astype(np.float64), tables[2].astype(np.float64))
-        return (coded, valued, strides, facts, reals, *typed, np.zeros(count, np.int64), len(self._category))
+        return (coded, valued, strides, facts, reals, *typed, np.zeros(count, np.int64), len(blocks))
 
     def _run(
         self,
         source: Columns,
         numeric: tuple[Any, ...],
         runs: list[tuple[int, int, NDArray[np.float64]]],
+        onehots: list[_OneHotRun],
         category: tuple[Any, ...],
         out: NDArray[Any],
     ) -> None:
@@ -473,6 +534,10 @@ class TabularPreprocess:
                 column = source.numbers(block.column, "")
                 calls.append((_RUN[self.dtype], (*column, numbers, count, target, *rows, out, width)))
                 slots.append(5)
+            for onehot in onehots:
+                tail = (onehot.unseen, len(onehot.members), *rows, out, width)
+                calls.append((_ONEHOT[self.dtype], (*onehot.arguments, *tail)))
+                slots.append(8)
             if category[-1]:
                 scratch = (np.empty(_ROWS), np.empty(_ROWS, np.int32))
                 calls.append((_CATEGORY[self.dtype], (*category[:-1], *scratch, category[-1], *rows, out, width)))
@@ -544,6 +609,15 @@ def _numeric_tables(blocks: list[Numeric], single: bool) -> tuple[NDArray[Any], 
     )
 
 
+@lru_cache(maxsize=4096)
+def _inverse(divisor: float) -> tuple[float, float]:
+    """1 / divisor as a sum of two float64, from exact fractions; (1 / divisor, 0) where that is not finite."""
+    if divisor == 0 or not np.isfinite(divisor) or not np.isfinite(1 / divisor):
+        return (float(np.divide(1.0, divisor)) if divisor else float("inf")), 0.0
+    return 1 / divisor, float(1 / Fraction(divisor) - Fraction(1 / divisor))
+
+
+@lru_cache(maxsize=4096)
 def _standard_form(block: Numeric) -> tuple[float, float, float] | None:
     """(substitute for NaN, a, b) of ((x or its substitute) - a) / b; None for any other chain."""
     steps = list(block.steps)
@@ -554,6 +628,7 @@ def _standard_form(block: Numeric) -> tuple[float, float, float] | None:
     return None if steps else (numbers["impute"], numbers["subtract"], numbers["divide"])
 
 
+@lru_cache(maxsize=4096)
 def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int64], NDArray[np.float64]]:
     """(1 table or 2 search, low end, category of each entry with NaN's last and -1 for none, sorted values or
     padding).
@@ -573,6 +648,11 @@ def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int64], NDAr
         members[-1] = missing
         return 1, low, members, np.zeros(len(members))
     return 2, 0.0, np.array([*(known[v] for v in ordered), missing], np.int64), np.array([*ordered, np.inf])
+
+
+@lru_cache(maxsize=4096)
+def _category_entries(block: Category) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    return _entries(block, _number_lookup(block)[2])
 
 
 def _entries(block: Category, members: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
