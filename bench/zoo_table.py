@@ -64,16 +64,8 @@ def row(result: dict[str, Any]) -> list[str]:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """The results as a Markdown table, with the geometric mean of the ratios below."""
-    peers = [r["subject"] for r in results[0]["record"]["results"][1:]]
-    head = [
-        "model",
-        "selected",
-        "neoc p50 ms",
-        *(f"{peer} p50 ms" for peer in peers),
-        "best peer / neoc",
-        "error",
-        "level",
-    ]
+    head = ["model", "selected", "neoc p50 ms", *(f"{peer} p50 ms" for peer in PEERS)]
+    head += ["best peer / neoc", "error", "level"]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *map(row, results)]]
     ratios = [min(p["ratio_to_first"]["ratio"] for p in r["record"]["results"][1:]) for r in results]
     machine = results[0]["record"]["machine"]["machine"]
