@@ -13,6 +13,7 @@ import importlib.util
 import random
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -35,6 +36,12 @@ SEED = 20240501
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from what is generated now")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be tested there.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
