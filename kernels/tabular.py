@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from neoc.kernels import jit, memory
 from neoc.kernels.errors import KernelInputError, KernelOptionError
-from neoc.kernels.image_ir import has_fma
 from neoc.kernels.tabular_columns import Columns
-from neoc.kernels.tabular_ir import onehot_ir, run_ir
+from neoc.kernels.tabular_kernels import CATEGORY, LANES, NUMERIC, ONEHOT, ROWS, RUN
 
 STEPS = ("subtract", "divide", "multiply", "add", "at_least", "at_most", "impute", "missing", "bucketise")
 
@@ -74,218 +73,10 @@ class Hashed:
 
 Block = Numeric | Category | Hashed
 _KINDS = {"numeric": Numeric, "category": Category, "hashed": Hashed}
-_ROWS = 128
-"""of a block: its output stays in the first-level cache while every column writes to it"""
 _LEAST_RUN = 4
 """fewest neighbouring columns that are worth a kernel of their own"""
-_LANES = 8
-"""columns that `tabular_onehot` takes at a time"""
 _TABLE = 1 << 16
 """longest range of whole numbers that is looked up by index; wider ones are searched"""
-
-
-def _make_numeric(pointer: str) -> jit.Kernel:
-    real = np.float32 if pointer == "f32" else np.float64
-
-    @jit.kernel(
-        *("f64**", "i64*", "i64*", "i32*", "f64*", "f64*", "i64*", "i64", "i64"),
-        *("f64*", "i64", "i64", f"{pointer}*", "i64"),
-        name=f"tabular_numeric_{pointer}",
-    )
-    def numeric(
-        columns: Any,
-        strides: Any,
-        starts: Any,
-        codes: Any,
-        numbers: Any,
-        edges: Any,
-        targets: Any,
-        count: int,
-        single: int,
-        block: Any,
-        row0: int,
-        row1: int,
-        out: Any,
-        width: int,
-    ) -> None:
-        """Rows row0..row1 (at most _ROWS): zero them, then each numeric column through its steps. out begins at
-        row 0.
-        """
-        rows = row1 - row0
-        for i in range(row0 * width, row1 * width):
-            out[i] = real(0)
-        for j in range(count):
-            column, stride = columns[j], strides[j]
-            for r in range(rows):
-                block[r] = column[(row0 + r) * stride]
-            for s in range(starts[j], starts[j + 1]):
-                code, v = codes[s], numbers[s]
-                if code == 0:
-                    for r in range(rows):
-                        block[r] = block[r] - v
-                elif code == 1:
-                    for r in range(rows):
-                        block[r] = block[r] / v
-                elif code == 2:
-                    for r in range(rows):
-                        block[r] = block[r] * v
-                elif code == 3:
-                    for r in range(rows):
-                        block[r] = block[r] + v
-                elif code == 4:
-                    for r in range(rows):
-                        x = block[r]
-                        block[r] = v if x < v else x
-                elif code == 5:
-                    for r in range(rows):
-                        x = block[r]
-                        block[r] = v if x > v else x
-                elif code == 6:
-                    for r in range(rows):
-                        x = block[r]
-                        block[r] = x if x == x else v
-                elif code == 7:
-                    for r in range(rows):
-                        x = block[r]
-                        block[r] = 0.0 if x == x else 1.0
-                else:
-                    first = np.int64(v)
-                    inner = np.int64(edges[first])
-                    for r in range(rows):
-                        x = block[r]
-                        n = 0.0
-                        for k in range(inner):
-                            n += 1.0 if edges[first + 1 + k] <= x else 0.0
-                        block[r] = n if x == x else np.float64(inner)
-                if single != 0:  # the source is float32 and every step is rounded to it
-                    for r in range(rows):
-                        block[r] = np.float64(np.float32(block[r]))
-            at = row0 * width + targets[j]
-            for r in range(rows):
-                out[at + r * width] = real(block[r])
-
-    return numeric
-
-
-def _make_runs(pointer: str) -> jit.Kernel:
-    name = f"tabular_run_{pointer}"
-
-    @jit.ir_kernel(name, "f64*", "i64", "f64*", "i64", "i64", "i64", "i64", f"{pointer}*", "i64")
-    def run(features: frozenset[str]) -> str:
-        """Neighbouring columns to neighbouring outputs, all of them ((x or its substitute) - a) / b, row by row.
-
-        numbers: [5, count]: substitute, a, b, and 1 / b as the sum of two float64.
-        """
-        return run_ir(name, pointer == "f32" and has_fma(features))
-
-    return run
-
-
-def _make_onehot(pointer: str) -> jit.Kernel:
-    name = f"tabular_onehot_{pointer}"
-
-    @jit.ir_kernel(
-        name,
-        *("f64*", "i64", "f64*", "i32*", "i32*", f"{pointer}*", "i64*", "i64"),
-        *("i64", "i64", f"{pointer}*", "i64"),
-    )
-    def onehot(features: frozenset[str]) -> str:
-        """Neighbouring columns of whole-number categories without gaps, eight at a time."""
-        return onehot_ir(name)
-
-    return onehot
-
-
-def _make_category(pointer: str) -> jit.Kernel:
-    real = np.float32 if pointer == "f32" else np.float64
-
-    @jit.kernel(
-        *("i32**", "f64**", "i64*", "i64*", "f64*", "i32*", "f64*", "f64*", "i64*", "f64*", "i32*", "i64"),
-        *("i64", "i64", f"{pointer}*", "i64"),
-        name=f"tabular_category_{pointer}",
-    )
-    def category(
-        coded: Any,
-        valued: Any,
-        strides: Any,
-        facts: Any,
-        reals: Any,
-        slots: Any,
-        values: Any,
-        ordered: Any,
-        unseen: Any,
-        block: Any,
-        entry: Any,
-        count: int,
-        row0: int,
-        row1: int,
-        out: Any,
-        width: int,
-    ) -> None:
-        """Rows row0..row1 (at most _ROWS): the table entry of each value, then the output of each entry.
-
-        facts[j]: source (0 codes, 1 table, 2 search), first entry, number of values, first output, is one-hot. The two
-        entries after the values are those of NaN and of unseen values. slots: output within the column, -1 none,
-        -2 unseen.
-        reals[j]: low end of the table, substitute for NaN. Steps are apart so that the arithmetic is vectorised.
-        """
-        rows = row1 - row0
-        for j in range(count):
-            source, start, size = facts[5 * j], facts[5 * j + 1], facts[5 * j + 2]
-            target, onehot = facts[5 * j + 3], facts[5 * j + 4]
-            low, impute = reals[2 * j], reals[2 * j + 1]
-            end, none, unknown = np.float64(size), np.float64(size), np.float64(size + 1)
-            if source == 0:
-                codes = coded[j]
-                for r in range(rows):
-                    k = codes[row0 + r]
-                    entry[r] = k if k >= 0 else np.int32(size + 1)
-            else:
-                column, stride = valued[j], strides[j]
-                for r in range(rows):
-                    block[r] = column[(row0 + r) * stride]
-                for r in range(rows):
-                    x = block[r]
-                    block[r] = (x if x == x else impute) - low
-                if source == 1:
-                    for r in range(rows):
-                        x = block[r]
-                        other = unknown if x == x else none
-                        good = (x >= 0.0) & (x < end) & (np.floor(x) == x)
-                        entry[r] = np.int32(x if good else other)
-                else:
-                    for r in range(rows):
-                        x = block[r]
-                        a, b = np.int64(0), size
-                        while a < b:
-                            middle = (a + b) >> 1
-                            if ordered[start + middle] < x:
-                                a = middle + 1
-                            else:
-                                b = middle
-                        hit = a < size and ordered[start + a] == x
-                        entry[r] = np.int32(a if hit else (size + 1 if x == x else size))
-            missed = 0
-            at = row0 * width + target
-            if onehot == 0:
-                for r in range(rows):
-                    k = start + entry[r]
-                    missed += 1 if slots[k] == -2 else 0
-                    out[at + r * width] = real(values[k])
-            else:
-                for r in range(rows):  # no branch: where there is nothing to set, output 0 is set to 0
-                    slot = slots[start + entry[r]]
-                    missed += 1 if slot == -2 else 0
-                    out[at + r * width + max(slot, np.int32(0))] = real(1) if slot >= 0 else real(0)
-            unseen[j] += missed
-
-    return category
-
-
-_NUMERIC = {"float32": _make_numeric("f32"), "float64": _make_numeric("f64")}
-_RUN = {"float32": _make_runs("f32"), "float64": _make_runs("f64")}
-_ONEHOT = {"float32": _make_onehot("f32"), "float64": _make_onehot("f64")}
-_CATEGORY = {"float32": _make_category("f32"), "float64": _make_category("f64")}
 
 
 @dataclass(frozen=True)
@@ -312,7 +103,7 @@ class TabularPreprocess:
         dtype: str = "float32",
         threads: int = 1,
     ) -> None:
-        if dtype not in _NUMERIC or threads < 1:
+        if dtype not in NUMERIC or threads < 1:
             raise KernelOptionError("a table step cannot use these options", why=f"dtype={dtype!r}, threads={threads}")
         if names is not None and len(names) != columns:
             raise KernelOptionError("names do not fit the columns", why=f"{len(names)} names, {columns} columns")
@@ -462,7 +253,7 @@ class TabularPreprocess:
                 if group[-1] != j - 1 or here != (before[0] + 8, before[1]):
                     group = []
             group = [*group, j] if fits else []
-            if len(group) == _LANES:
+            if len(group) == LANES:
                 runs.append(self._onehot_run(source, tuple(group)))
                 group = []
         return runs
@@ -527,22 +318,22 @@ class TabularPreprocess:
 
         def work(k: int) -> None:
             rows = (int(parts[k]), int(parts[k + 1]))
-            calls = [(_NUMERIC[self.dtype], (*numeric, np.empty(_ROWS), *rows, out, width))]
+            calls = [(NUMERIC[self.dtype], (*numeric, np.empty(ROWS), *rows, out, width))]
             slots = [len(numeric) + 1]
             for first, count, numbers in runs:
                 block, target = self._numeric[first]
                 column = source.numbers(block.column, "")
-                calls.append((_RUN[self.dtype], (*column, numbers, count, target, *rows, out, width)))
+                calls.append((RUN[self.dtype], (*column, numbers, count, target, *rows, out, width)))
                 slots.append(5)
             for onehot in onehots:
                 tail = (onehot.unseen, len(onehot.members), *rows, out, width)
-                calls.append((_ONEHOT[self.dtype], (*onehot.arguments, *tail)))
+                calls.append((ONEHOT[self.dtype], (*onehot.arguments, *tail)))
                 slots.append(8)
             if category[-1]:
-                scratch = (np.empty(_ROWS), np.empty(_ROWS, np.int32))
-                calls.append((_CATEGORY[self.dtype], (*category[:-1], *scratch, category[-1], *rows, out, width)))
+                scratch = (np.empty(ROWS), np.empty(ROWS, np.int32))
+                calls.append((CATEGORY[self.dtype], (*category[:-1], *scratch, category[-1], *rows, out, width)))
                 slots.append(len(category) + 2)
-            jit.run_blocks(calls, rows, _ROWS, slots)
+            jit.run_blocks(calls, rows, ROWS, slots)
 
         if self.threads == 1:
             work(0)
