@@ -51,12 +51,14 @@ def details(artifact: Artifact) -> Iterator[str]:
     """The lines below the table: the proof, then whatever the user should not miss."""
     manifest = artifact.manifest
     proof = manifest["verification"]
-    if proof["numerics"] == "executed":
+    if proof["outputs"]:
         worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)
         witnesses = artifact.evidence.get("corroborated_by", [])
         who = f"{', '.join(witnesses)} computed the same" if witnesses else "nobody but the winner's library vouches"
         yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
         vacuous = [o["name"] for o in proof["outputs"] if o["vacuous"]]
+        if proof["why"]:
+            yield f"level {artifact.level}: {proof['why']}"
         if vacuous:
             yield f"vacuous: {', '.join(vacuous)} did not change with the inputs, so nothing was proven there"
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neoc.compile.build import Candidate, Workshop
-from neoc.compile.contracts import Plan
+from neoc.compile.contracts import Numerics, Plan
 from neoc.compile.errors import UsageError
 from neoc.compile.measure import Timed, interleave, ratio
 from neoc.compile.options import CompileOptions
@@ -84,7 +84,8 @@ def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
 
     A replayed decision is neither: its plan is taken if it holds. Raises UsageError where it does not.
     """
-    timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker is not None}
+    # Only what runs on the chip may be timed: a simulator's or an emulator's seconds say nothing of it.
+    timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker and v.numerics is Numerics.EXECUTED}
     winner, by, result = verified[0], "preference", None
     if shop.options.decision is not None:
         winner, by = _replayed(shop, verified, shop.options.decision)
@@ -92,7 +93,7 @@ def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
         shop.progress("race", f"{len(timers)} candidates, at most {shop.options.race_seconds:.0f} s")
         result = run_race(timers, budget_s=shop.options.race_seconds, prefer=list(timers))
         winner, by = next(v for v in verified if v.id == result.winner), "race"
-    engines = {v.candidate.step.engine for v in verified} if timers else set()
+    engines = {v.candidate.step.engine for v in verified if v.reference is not None}
     return Chosen(
         winner,
         by,

@@ -476,6 +476,19 @@ class Engine(ABC):
         The views own their memory: it lives for as long as the session keeps them, and is given back with the last one.
         """
 
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        """How far what it builds for `target` can be checked without the chip, and by what (or why not at all).
+
+        SIMULATED: the lowered program runs on another executor. EMULATED: the real machine code runs under an emulator.
+        """
+        return Numerics.UNCHECKED, ""
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        """A session over built members that needs no chip: as far as `rehearsal` says. Its times mean nothing."""
+        raise NotImplementedError(f"{self.name} cannot be rehearsed")
+
     def open_source(self, source: Path, signature: Signature) -> Session:
         """The untouched ONNX file, one thread, every optimisation off. Only where `oracle` is true."""
         raise NotImplementedError(f"{self.name} is no oracle")
@@ -491,6 +504,12 @@ class Engine(ABC):
     def tools(self) -> Mapping[str, str]:
         """name -> version of what a build here would use: part of the cache key."""
         return {}
+
+
+def rehearsed(engine: Engine, target: Target, absent: str, remedy: str = "") -> tuple[Numerics, str]:
+    """How far `engine` gets without the chip, with why not further: `absent` is why the chip cannot be used here."""
+    numerics, by = engine.rehearsal(target)
+    return numerics, "; ".join(filter(None, (absent, by, remedy)))
 
 
 # ---- target --------------------------------------------------------------------------------
@@ -535,7 +554,7 @@ class Target:
 
     def verifiable(self, engine: Engine) -> tuple[Numerics, str]:
         """How far this machine can check an artifact of `engine` for this target, and why not further."""
-        return Numerics.UNCHECKED, f"this machine is not a {self.title}"
+        return rehearsed(engine, self, f"this machine is not a {self.title}")
 
     def requirements(self) -> tuple[Requirement, ...]:
         """What the chip itself asks of the opening machine, beside what the engine asks."""

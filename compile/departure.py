@@ -25,11 +25,13 @@ def first_departure(
     candidate: Candidate,
     sample: Mapping[str, np.ndarray],
     rtol: float,
+    rehearsed_for: Target | None = None,
 ) -> str:
     """A phrase for the error message: the first departing node, or why it could not be found.
 
     Intermediate values are added as outputs, a few at a time, and both sides are run again on `sample`. Exposing a
     value keeps an engine from fusing across it, so a fault that lies in a fusion may vanish: then that is said.
+    rehearsed_for: as in Worker.open.
     """
     nodes = [n for n in program.model.graph if any(_visible(v) for v in n.outputs)]
     if not nodes:
@@ -40,7 +42,8 @@ def first_departure(
         indices = sorted({low + (high - low) * (i + 1) // (PROBES + 1) for i in range(PROBES)} | {high - 1})
         shop.progress("bisect", f"{high - low} nodes left")
         try:
-            good = _agreement(shop, program, target, candidate, [nodes[i] for i in indices], sample, rtol)
+            probes = [nodes[i] for i in indices]
+            good = _agreement(shop, program, target, candidate, probes, sample, rtol, rehearsed_for)
         except NeocError as error:
             return f"the first departing node could not be found: {error.why or error.what}"
         bad = next((i for i, ok in zip(indices, good, strict=True) if not ok), None)
@@ -69,12 +72,13 @@ def _agreement(
     probes: Sequence[ir.Node],
     sample: Mapping[str, np.ndarray],
     rtol: float,
+    rehearsed_for: Target | None,
 ) -> list[bool]:
     """For each probe node, whether its values agree on both sides."""
     names = {v.name for n in probes for v in n.outputs if _visible(v)}
     exposed = _expose(program, {name for name in names if name is not None})
     want = _reference_values(shop, exposed, sample)
-    got = _candidate_values(shop, exposed, target, candidate, sample)
+    got = _candidate_values(shop, exposed, target, candidate, sample, rehearsed_for)
     return [
         all(
             parity.compare(v.name, got.get(v.name), want.get(v.name), rtol).ok
@@ -113,6 +117,7 @@ def _candidate_values(
     target: Target,
     candidate: Candidate,
     sample: Mapping[str, np.ndarray],
+    rehearsed_for: Target | None,
 ) -> Mapping[str, np.ndarray]:
     step = candidate.step
     source, folder = shop.folder("probe"), shop.folder("probe-build")
@@ -121,7 +126,8 @@ def _candidate_values(
     try:
         built = worker.build(step.engine, source, target, step.variant, folder)
         signature = Signature(exposed.signature.inputs, tuple(spec_of(v) for v in exposed.model.graph.outputs))
-        session = worker.open(step.engine, built.members, signature, step.variant, step.variant.threads, None)
+        threads = step.variant.threads
+        session = worker.open(step.engine, built.members, signature, step.variant, threads, None, rehearsed_for)
         return session.run(sample)
     finally:
         worker.close()

@@ -33,15 +33,19 @@ def pack_artifact(
     folder = shop.folder("pack")
     program.save(folder)
     plain = {f"{PLAIN}/{f.name}": f for f in sorted(folder.iterdir()) if f.name != "program.json"}
-    native = {
-        f"{NATIVE}/{candidate.step.engine}/{name}": path for name, path in sorted(candidate.built.members.items())
-    }
+    place_of = _native(candidate.step.engine)
+    native = {f"{place_of}/{name}": path for name, path in sorted(candidate.built.members.items())}
     return pack(
         place,
         manifest=_manifest(program, target, chosen, plain),
         members={**plain, **native},
         evidence=_evidence(shop, target, chosen, seen),
     )
+
+
+def _native(engine: str) -> str:
+    """The folder of an engine's members; one named module:attribute has a colon, which no member name may have."""
+    return f"{NATIVE}/{engine.replace(':', '.')}"
 
 
 def _manifest(program: Program, target: Target, chosen: Chosen, plain: dict[str, Path]) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def _description(target: Target) -> dict[str, Any]:
 
 def _variant(candidate: Candidate, target: Target, chosen: Chosen) -> dict[str, Any]:
     step, built = candidate.step, candidate.built
-    members = {name: f"{NATIVE}/{step.engine}/{name}" for name in sorted(built.members)}
+    members = {name: f"{_native(step.engine)}/{name}" for name in sorted(built.members)}
     requirements: dict[tuple[str, str], Requirement] = {}
     for requirement in (*target.requirements(), *built.requirements):
         requirements[requirement.kind, requirement.name] = requirement
@@ -115,7 +119,7 @@ def _verification(chosen: Chosen) -> dict[str, Any]:
         }
     return {
         "numerics": chosen.verified.numerics.value,
-        "why": "",
+        "why": chosen.verified.why_not_further,
         "reference": reference.name,
         "independent": reference.independent_of(engine),
         "judged_by": chosen.verified.judged_by,

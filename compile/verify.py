@@ -10,7 +10,7 @@ import numpy as np
 
 from neoc.compile import parity
 from neoc.compile.build import Candidate, Workshop
-from neoc.compile.contracts import Numerics, Target
+from neoc.compile.contracts import Numerics, Target, Toolchain, rehearsed
 from neoc.compile.departure import first_departure
 from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, Unavailable, VacuousCheck
 from neoc.compile.parity import OutputReport
@@ -31,7 +31,7 @@ class Verified:
     numerics: Numerics
     why_not_further: str = ""
     worker: Worker | None = None
-    """where it is open and ready to be raced; None where the chip is not here"""
+    """where it is open, ready to be run again; None where nothing ran"""
     reports: tuple[OutputReport, ...] = ()
     judged_by: str = ""
     """the reference's name, or 'float64' where that settled a dispute"""
@@ -47,28 +47,32 @@ class _Answer:
     candidate: Candidate
     worker: Worker
     outputs: Sequence[Mapping[str, Any]]
+    numerics: Numerics
+    why_not_further: str = ""
 
 
 def verify_all(shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate]) -> list[Verified]:
     """The candidates that hold, in their order. Losses are noted in the shop, with the first departing node.
 
-    Where the chip is here each candidate is run against the reference; elsewhere a build that succeeded is all that can
-    be had, and says so. Raises VacuousCheck where no output moves with the inputs, and what reference.gather raises.
+    Where the chip is here each candidate is run on it against the reference; elsewhere in the engine's simulator or
+    emulator; where there is none, a build that succeeded is all that can be had, and says so. Candidates that reach
+    less far than others are lost. Raises VacuousCheck where no output moves with the inputs, and what
+    reference.gather raises.
     """
-    reach = {c.plan.id: target.verifiable(load_engine(c.step.engine)) for c in candidates}
-    runnable = [c for c in candidates if reach[c.plan.id][0] is Numerics.EXECUTED]
-    if not runnable:
-        # Whatever reach the target claims: what was not run here is unchecked.
-        return [Verified(c, Numerics.UNCHECKED, reach[c.plan.id][1]) for c in candidates]
+    reach = {c.plan.id: _reach(c, target) for c in candidates}
+    farthest = min((numerics for numerics, _ in reach.values()), key=list(Numerics).index, default=Numerics.UNCHECKED)
+    if farthest is Numerics.UNCHECKED:
+        return [Verified(c, farthest, reach[c.plan.id][1]) for c in candidates]
+    runnable = [c for c in candidates if reach[c.plan.id][0] is farthest]
     for c in candidates:
         if c not in runnable:
-            shop.lose(c.plan, "check", Unavailable("it cannot be run here", why=reach[c.plan.id][1]))
+            shop.lose(c.plan, "check", Unavailable(f"it cannot be {farthest} here", why=reach[c.plan.id][1]))
     rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
     if shop.reference is None:
         shop.reference = gather(shop, program, rtol)
     reference = shop.reference
     refuse_vacuous(shop, program, reference)
-    answers = [a for a in (_answer(shop, target, c, reference) for c in runnable) if a is not None]
+    answers = [a for c in runnable if (a := _answer(shop, target, c, reach[c.plan.id], reference)) is not None]
     passed, failed = _judge(answers, reference.outputs, reference, rtol, reference.name)
     if failed and not reference.exact:
         exact = in_float64(shop, program, reference.samples)
@@ -95,6 +99,15 @@ def verify_all(shop: Workshop, program: Program, target: Target, candidates: Seq
         )
     order = {c.plan.id: i for i, c in enumerate(candidates)}
     return sorted(passed, key=lambda v: order[v.id])
+
+
+def _reach(candidate: Candidate, target: Target) -> tuple[Numerics, str]:
+    """How far this candidate can be checked here, and why not further."""
+    engine = load_engine(candidate.step.engine)
+    numerics, why = target.verifiable(engine)
+    if numerics is Numerics.EXECUTED and candidate.built.toolchain is not Toolchain.REAL:
+        return rehearsed(engine, target, "it holds no program for the chip: no compiler for it was found")
+    return numerics, why
 
 
 def nothing_left(shop: Workshop, program: Program) -> NeocError:
@@ -155,21 +168,31 @@ def _bodies(attr: Any) -> tuple[Any, ...]:
     return tuple(attr.value) if attr.type == ir.AttributeType.GRAPHS else ()
 
 
-def _answer(shop: Workshop, target: Target, candidate: Candidate, reference: Reference) -> _Answer | None:
+def _answer(
+    shop: Workshop, target: Target, candidate: Candidate, reach: tuple[Numerics, str], reference: Reference
+) -> _Answer | None:
     step = candidate.step
     worker = shop.worker(candidate.plan.id, step.engine, target)
     shop.progress("check", candidate.plan.id)
     signature = candidate.plan.programs[step.program].signature
     stage = "open"
     try:
-        session = worker.open(step.engine, candidate.built.members, signature, step.variant, step.variant.threads, None)
+        session = worker.open(
+            step.engine,
+            candidate.built.members,
+            signature,
+            step.variant,
+            step.variant.threads,
+            None,
+            rehearsed_for=None if reach[0] is Numerics.EXECUTED else target,
+        )
         stage = "run"
         outputs = [session.run(sample) for sample in reference.samples]
     except NeocError as error:
         worker.close()
         shop.lose(candidate.plan, stage, error)
         return None
-    return _Answer(candidate, worker, outputs)
+    return _Answer(candidate, worker, outputs, *reach)
 
 
 Judged = tuple[_Answer, tuple[OutputReport, ...]]
@@ -194,7 +217,7 @@ def _judge(
 
 
 def _passed(answer: _Answer, reports: tuple[OutputReport, ...], judge: str, reference: Reference) -> Verified:
-    return Verified(answer.candidate, Numerics.EXECUTED, "", answer.worker, reports, judge, reference)
+    return Verified(answer.candidate, answer.numerics, answer.why_not_further, answer.worker, reports, judge, reference)
 
 
 def _errs_alike(report: OutputReport, own: OutputReport) -> bool:
@@ -241,4 +264,5 @@ def _departure(
         for i, (got, want) in enumerate(zip(answer.outputs, reference.outputs, strict=True))
         if not all(parity.compare(name, got.get(name), want[name], rtol).ok for name in want)
     )
-    return first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol)
+    absent = None if answer.numerics is Numerics.EXECUTED else target
+    return first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol, absent)

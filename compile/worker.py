@@ -97,8 +97,12 @@ class Worker:
         variant: Variant,
         threads: int,
         device: str | None,
+        rehearsed_for: Target | None = None,
     ) -> RemoteSession:
-        """A session in the child over `members`, which it maps read-only."""
+        """A session in the child over `members`, which it maps read-only.
+
+        rehearsed_for: the target whose chip is not here; the engine's simulator or emulator takes its place.
+        """
         body = {
             "engine": engine_name,
             "members": {name: str(path.resolve()) for name, path in members.items()},
@@ -106,6 +110,7 @@ class Worker:
             "variant": variant.as_dict(),
             "threads": threads,
             "device": device,
+            "rehearsed_for": None if rehearsed_for is None else rehearsed_for.as_dict(),
         }
         return self._opened(Message("open", body), engine_name)
 

@@ -1,7 +1,8 @@
 """What a worker does with the messages it gets. One request, one answer, in order.
 
     build        program folder, target, variant, folder -> Built
-    open         members, signature, variant, threads, device -> session number, its inputs and outputs, seconds
+    open         members, signature, variant, threads, device -> session number, its inputs and outputs, seconds;
+                 with a target in `rehearsed_for`, the session that the engine has in place of its chip
     open_source  ONNX file, signature -> the same, from an engine that is an oracle
     open_plain   ONNX file, signature, threads -> the same: the engine as its own documentation has it
     open_artifact  .neoc file, threads -> the same
@@ -195,7 +196,10 @@ class Operations:
         signature, variant = Signature.from_dict(body["signature"]), Variant.from_dict(body["variant"])
         maps = {name: map_file(Path(path)) for name, path in body["members"].items()}
         start = time.perf_counter()
-        session = engine.open(maps, signature, variant, body["threads"], body["device"])
+        if body["rehearsed_for"] is None:
+            session = engine.open(maps, signature, variant, body["threads"], body["device"])
+        else:
+            session = engine.rehearse(maps, signature, variant, Target.from_dict(body["rehearsed_for"]))
         return self._opened(_Open(session, maps), time.perf_counter() - start)
 
     def _open_source(self, message: Message) -> Message:

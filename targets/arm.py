@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neoc.compile.contracts import Engine, Numerics, Target
+from neoc.compile.contracts import Engine, Numerics, Target, rehearsed
 from neoc.targets.host import machine
 
 
@@ -17,7 +17,7 @@ class ArmTarget(Target):
         if here == self.arch:
             return Numerics.EXECUTED, ""
         why = f"this machine is {here}: its processor cannot run {self.arch} code"
-        return Numerics.UNCHECKED, f"{why}; run the artifact on a {self.arch} machine to check its numbers"
+        return rehearsed(engine, self, why, f"run the artifact on a {self.arch} machine to check its numbers")
 
 
 def aarch64() -> Target:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neoc.compile.contracts import Engine, Figure, Numerics, Requirement, Target
+from neoc.compile.contracts import Engine, Figure, Numerics, Requirement, Target, rehearsed
 from neoc.targets.devices import neuron_devices
 
 _GUIDE = "AWS Neuron documentation 2.32, about-neuron/arch/neuron-hardware/inferentia2.rst"
@@ -18,7 +18,7 @@ class NeuronTarget(Target):
         if f"neuron:{self.level}" in neuron_devices():
             return Numerics.EXECUTED, ""
         why = f"no {self.title} is attached to this machine"
-        return Numerics.UNCHECKED, f"{why}; run the artifact on an {self.level} instance to check its numbers"
+        return rehearsed(engine, self, why, f"run the artifact on an {self.level} instance to check its numbers there")
 
     def requirements(self) -> tuple[Requirement, ...]:
         return (Requirement("device", f"neuron:{self.level}"),)

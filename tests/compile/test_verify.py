@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neoc.compile import parity
+from neoc.compile.contracts import Numerics
 from neoc.compile.verify import _errs_alike, _settle
 
 EXACT = np.array([100.0, 200.0])
@@ -17,6 +18,7 @@ class _Answer:
     def __init__(self, outputs: dict[str, Any]) -> None:
         self.outputs = [outputs]
         self.candidate = self.worker = None
+        self.numerics, self.why_not_further = Numerics.EXECUTED, ""
 
 
 class _Reference:

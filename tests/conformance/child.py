@@ -1,6 +1,6 @@
 """The process that runs cases: a JSON line before and after each, so that the parent knows where it died.
 
-usage: child.py RESULTS [NAME...]   runs the named cases (all where none is named) that RESULTS does not hold yet
+usage: child.py SUITE RESULTS [NAME...]   SUITE: engines (suite.py), hlo (hlo_suite.py)
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ CASE_SECONDS = 60
 
 
 def main() -> None:
-    results, names = Path(sys.argv[1]), set(sys.argv[2:])
+    which, results, names = sys.argv[1], Path(sys.argv[2]), set(sys.argv[3:])
     os.environ["ONNX_HOME"] = str(results.parent / "onnx-home")  # the suite writes there
     warnings.simplefilter("ignore")
     started = {json.loads(line)["name"] for line in results.read_text().splitlines()} if results.exists() else set()
 
     from suite import Backend, Suite, Verdict
 
-    signal.signal(signal.SIGALRM, _interrupt)
     suite = Suite(Backend)
+    if which == "hlo":
+        from hlo_suite import HloSuite
+
+        suite = HloSuite(Backend)
+    signal.signal(signal.SIGALRM, _interrupt)
     with results.open("a", buffering=1) as stream:
         for case in suite.cases():
             if case.name in started or (names and case.name not in names):

@@ -40,7 +40,7 @@ class Result:
 def run_all(
     names: Sequence[str],
     results: Path,
-    command: Sequence[str] = (sys.executable, str(HERE / "child.py")),
+    command: Sequence[str] = (sys.executable, str(HERE / "child.py"), "engines"),
     stall_s: float = STALL_SECONDS,
 ) -> dict[str, Result]:
     """Results by name. The child's death, or its silence for `stall_s`, is the result of the case it was at."""

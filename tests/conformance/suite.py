@@ -77,13 +77,19 @@ class Suite(Runner):
     """The suite's runner, whose comparison is neoc's judgement: expected outputs arrive there with their tolerances."""
 
     verdicts: tuple[Verdict, ...] = ()
+    order: tuple[str, ...] = ("broken", "wrong", "random", "rounding", "refused", "fallback", "compiled")
+    """worst first"""
 
     @classmethod
     def assert_similar_outputs(
         cls, ref_outputs: Sequence[Any], outputs: Any, rtol: float, atol: float, model_dir: str | None = None
     ) -> None:
         (question,) = outputs
-        cls.verdicts = (*cls.verdicts, judge(question, ref_outputs, rtol, atol))
+        cls.verdicts = (*cls.verdicts, cls.judged(question, ref_outputs, rtol, atol))
+
+    @classmethod
+    def judged(cls, question: Question, expected: Sequence[Any], rtol: float, atol: float) -> Verdict:
+        return judge(question, expected, rtol, atol)
 
     def cases(self) -> Iterator[Case]:
         """Every CPU test, in the suite's order of categories and by name."""
@@ -96,15 +102,15 @@ class Suite(Runner):
         """The worst verdict over the case's data sets."""
         type(self).verdicts = ()
         case.call(unittest.TestCase())
-        order = ("broken", "wrong", "random", "rounding", "refused", "fallback", "compiled")
-        return min(self.verdicts, key=lambda v: order.index(v.status), default=Verdict("broken", reason="no data set"))
+        none = Verdict("broken", reason="no data set")
+        return min(self.verdicts, key=lambda v: self.order.index(v.status), default=none)
 
 
 def judge(question: Question, expected: Sequence[Any], rtol: float, atol: float) -> Verdict:
     model = question.model
     initial = {tensor.name for tensor in model.graph.initializer}
     names = [value.name for value in model.graph.input if value.name not in initial]
-    feeds = {name: _array(value) for name, value in zip(names, question.inputs, strict=False)}
+    feeds = {name: as_array(value) for name, value in zip(names, question.inputs, strict=False)}
     with tempfile.TemporaryDirectory(prefix="neoc-conformance-") as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
@@ -162,10 +168,10 @@ def draws_random_numbers(model: onnx.ModelProto) -> bool:
     )
 
 
-def _array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Numbers as arrays, items of sequences too; None (an empty optional) stays."""
     if isinstance(value, list | tuple):
-        return [_array(item) for item in value]
+        return [as_array(item) for item in value]
     return None if value is None else np.asarray(value)
 
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from neoc.compile.contracts import Built, Engine, EngineOptions, Gap, Placement, Target, Variant
+from neoc.compile.contracts import (
+    Built,
+    Engine,
+    EngineOptions,
+    Gap,
+    Numerics,
+    Placement,
+    Session,
+    Signature,
+    Target,
+    Variant,
+)
 from neoc.compile.program import Program
 from neoc.targets.engines.onnxruntime import OnnxRuntime
 
@@ -97,3 +110,37 @@ class Picky(OnnxRuntime):
             for node in program.nodes()
             if node.op_type == "Relu"
         )
+
+
+class _Elsewhere(OnnxRuntime):
+    """Stands for an engine whose chip is not here: what it builds is checked without it."""
+
+    oracle = False
+    reach = Numerics.SIMULATED
+
+    def serves(self, target: Target) -> bool:
+        return True
+
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        return self.reach, "a stand-in for its chip ran it"
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        return super().open(members, signature, variant, 1, None)
+
+    def open(self, *_: Any) -> Session:
+        raise AssertionError("there is no chip to open it on")
+
+
+class Simulated(_Elsewhere):
+    name = "faulty_engines:Simulated"
+
+
+class Emulated(_Elsewhere):
+    name = "faulty_engines:Emulated"
+    reach = Numerics.EMULATED
+
+
+class WronglySimulated(_Elsewhere, WrongSigmoid):
+    name = "faulty_engines:WronglySimulated"

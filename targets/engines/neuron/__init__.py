@@ -1,14 +1,12 @@
 """AWS Neuron: ONNX -> HLO by an op table and jax -> neuronx-cc where it is installed.
 
-Without the compiler the artifact holds the compiler's input, checked by the rules of its documentation: level
-`emitted`. Members: module.hlo.pb; weights.raw, the module's leading parameters one after another; io.json, which says
-what each parameter and result is; model.neff where the compiler made one.
+Without the compiler the artifact holds the compiler's input, checked by the rules of its documentation. Without the
+device that input is run on this machine's CPU and compared with the model: level `simulated`. Members: see members.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +17,7 @@ from neoc.compile.contracts import (
     Engine,
     EngineOptions,
     Gap,
+    Numerics,
     Placement,
     Session,
     Signature,
@@ -27,16 +26,13 @@ from neoc.compile.contracts import (
     Variant,
 )
 from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError, WrongDevice
+from neoc.targets.engines.neuron.members import IO, MODULE, NEFF, WEIGHTS, read_weights, write_members
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from neoc.compile.program import Program
     from neoc.targets.engines.neuron.lower import Lowered
 
-MODULE, WEIGHTS, IO, NEFF = "module.hlo.pb", "weights.raw", "io.json", "model.neff"
-ALIGNMENT = 64
-"""bytes: on such a boundary each weight begins in the member"""
+__all__ = ["IO", "MODULE", "NEFF", "WEIGHTS", "Neuron", "read_weights"]
 
 _OPTIONS = {"neuron.model-type": ("generic", "transformer", "unet-inference"), "neuron.optlevel": ("1", "2", "3")}
 """--option keys, with the values that the compiler documents"""
@@ -85,7 +81,7 @@ class Neuron(Engine):
             raise UnsupportedModel(f"{target.name} cannot take the model", gaps=gaps, fix="see the gaps")
         lowered = lower(program)
         warnings = self._examined(lowered, target)
-        members = _write(lowered, folder)
+        members = write_members(lowered, folder, {})
         found = neuronx_cc.find_compiler()
         if found:
             members[NEFF] = folder / NEFF
@@ -118,6 +114,18 @@ class Neuron(Engine):
                 fix="see the gaps",
             )
         return list(dict.fromkeys(str(f) for f in findings))
+
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        if why := self.missing():
+            return Numerics.UNCHECKED, why
+        return Numerics.SIMULATED, "the emitted program was run by XLA on this machine's processor instead"
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        from neoc.targets.engines.neuron.rehearsal import Rehearsal
+
+        return Rehearsal(members, signature)
 
     def open(
         self,
@@ -177,43 +185,3 @@ def _notes(lowered: Lowered) -> list[str]:
     if any(spec.dtype in ("int64", "uint64") for spec in (*lowered.parameters, *lowered.results)):
         notes.append("the compiler narrows 64-bit integers to 32 bits")
     return notes
-
-
-# ---- members ---------------------------------------------------------------------------------------
-
-
-def _write(lowered: Lowered, folder: Path) -> dict[str, Path]:
-    (folder / MODULE).write_bytes(lowered.module)
-    places = {}
-    with (folder / WEIGHTS).open("wb") as file:
-        for name, value in lowered.weights.items():
-            file.write(bytes(-file.tell() % ALIGNMENT))
-            places[name] = {"offset": file.tell(), "bytes": value.nbytes}
-            file.write(value.tobytes())
-    parameters = [
-        {"kind": "weight" if spec.name in places else "input", **spec.as_dict(), **places.get(spec.name, {})}
-        for spec in lowered.parameters
-    ]
-    facts = {
-        "version": 1,
-        "parameters": parameters,
-        "results": [spec.as_dict() for spec in lowered.results],
-        "dropped": list(lowered.dropped),
-    }
-    (folder / IO).write_text(json.dumps(facts, indent=1))
-    return {name: folder / name for name in (MODULE, WEIGHTS, IO)}
-
-
-def read_weights(io: Mapping[str, Any], data: memoryview | bytes) -> dict[str, np.ndarray]:
-    """The weights by name, as views of the member weights.raw."""
-    import numpy as np
-
-    from neoc.compile.contracts import dtype_of
-
-    return {
-        row["name"]: np.frombuffer(data, np.uint8, row["bytes"], row["offset"])
-        .view(dtype_of(row["dtype"]))
-        .reshape(row["shape"])
-        for row in io["parameters"]
-        if row["kind"] == "weight"
-    }

@@ -14,14 +14,23 @@ from onnx import TensorProto, helper
 from small_models import cnn, model_of, program, reference, tensor
 
 from neoc.compile import frontends, passes
-from neoc.compile.contracts import EngineOptions, Level, Numerics, Toolchain, Variant, level_of
+from neoc.compile.contracts import (
+    EngineOptions,
+    Level,
+    Numerics,
+    Signature,
+    TensorSpec,
+    Toolchain,
+    Variant,
+    level_of,
+)
 from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError, WorkerCrashed, WorkerOutOfMemory, WrongDevice
 from neoc.compile.options import InputBinding
 from neoc.compile.program import Program
 from neoc.compile.registry import load_engine, load_target
 from neoc.targets import devices
 from neoc.targets import neuron as neuron_targets
-from neoc.targets.engines.neuron import IO, MODULE, NEFF, WEIGHTS, Neuron, compiler, executor, hlo, read_weights
+from neoc.targets.engines.neuron import IO, MODULE, NEFF, WEIGHTS, Neuron, compiler, hlo
 from neoc.targets.engines.neuron.gaps import find_gaps
 from neoc.targets.engines.neuron.lower import lower
 
@@ -37,11 +46,12 @@ def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_members(folder: Path, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What the artifact's own members compute, on XLA's CPU."""
+    members = {path.name: memoryview(path.read_bytes()) for path in folder.iterdir()}
     io = json.loads((folder / IO).read_text())
-    weights = read_weights(io, (folder / WEIGHTS).read_bytes())
-    arguments = [weights[p["name"]] if p["kind"] == "weight" else feeds[p["name"]] for p in io["parameters"]]
-    results = executor.Executor((folder / MODULE).read_bytes())(arguments)
-    return dict(zip((r["name"] for r in io["results"]), results, strict=True))
+    given = [TensorSpec(p["name"], p["dtype"], tuple(p["shape"])) for p in io["parameters"] if p["kind"] == "input"]
+    results = tuple(TensorSpec.from_dict(r) for r in io["results"])
+    with Neuron().rehearse(members, Signature(tuple(given), results), FP32, INF2) as session:
+        return session.run(feeds)
 
 
 # ---- the target -----------------------------------------------------------------------------------
@@ -56,13 +66,23 @@ def test_inf2_is_described_by_the_chip() -> None:
     assert [(r.kind, r.name) for r in INF2.requirements()] == [("device", "neuron:inf2")]
 
 
-def test_without_the_compiler_and_the_device_the_level_is_emitted(monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_jax
+def test_without_the_device_the_level_is_simulated_and_without_jax_emitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neuron_targets, "neuron_devices", set)
     numerics, why = INF2.verifiable(load_engine("neuron"))
-    assert numerics is Numerics.UNCHECKED
+    assert numerics is Numerics.SIMULATED
     assert "no AWS Inferentia2 chip" in why
+    assert "XLA on this machine" in why
+    assert level_of(numerics, Toolchain.NONE) is level_of(numerics, Toolchain.REAL) is Level.SIMULATED
+    assert level_of(numerics, Toolchain.STANDIN) is Level.STANDIN
+    monkeypatch.setattr(Neuron, "missing", lambda self: "jax is not installed")
+    numerics, why = INF2.verifiable(load_engine("neuron"))
+    assert numerics is Numerics.UNCHECKED
+    assert "jax is not installed" in why
     assert level_of(numerics, Toolchain.NONE) is Level.EMITTED
     assert level_of(numerics, Toolchain.REAL) is Level.COMPILED
+    monkeypatch.setattr(neuron_targets, "neuron_devices", lambda: {"neuron:inf2"})
+    assert INF2.verifiable(load_engine("neuron")) == (Numerics.EXECUTED, "")
 
 
 # ---- build ----------------------------------------------------------------------------------------
