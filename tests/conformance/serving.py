@@ -70,10 +70,15 @@ class LocalWorker:
         variant: Variant,
         threads: int,
         device: str | None,
+        rehearsed_for: Target | None = None,
     ) -> Session:
         maps = {name: map_file(Path(path)) for name, path in members.items()}
+        chosen = registry.load_engine(engine)
         with _as_a_worker():
-            self.session = registry.load_engine(engine).open(maps, signature, variant, threads, device)
+            if rehearsed_for is None:
+                self.session = chosen.open(maps, signature, variant, threads, device)
+            else:
+                self.session = chosen.rehearse(maps, signature, variant, rehearsed_for)
         return LocalSession(self.session)
 
     def open_source(self, engine: str, source: Path, signature: Signature) -> Session:
