@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from neoc.compile.contracts import Dim, dtype_of
 from neoc.compile.errors import InvalidInput, OutputError, UsageError
-from neoc.compile.options import PRECISIONS, InputBinding
+from neoc.compile.options import PRECISIONS, Bucketing, InputBinding
 
 
 def bindings(texts: Sequence[str]) -> dict[str, InputBinding]:
@@ -50,6 +51,54 @@ def _dim(text: str, where: str) -> Dim:
         where=where,
         fix="write NAME=1,3,224,224; leave a dimension open with '?' or a name",
     )
+
+
+def bucketing(sizes: Sequence[str], lengths: Sequence[str], count: int | None, pads: Sequence[str]) -> Bucketing | None:
+    """--bucket DIM=32,64, --lengths [DIM=]FILE, --buckets N and --pad NAME=VALUE; None where none is given.
+
+    Raises UsageError.
+    """
+    if not sizes and not lengths:
+        if count is not None or pads:
+            raise UsageError(
+                "there are no buckets",
+                why="--buckets and --pad say how",
+                fix="add --bucket DIM=32,64 or --lengths FILE",
+            )
+        return None
+    if count is not None and count < 1:
+        raise UsageError(f"--buckets must be at least 1, not {count}", fix="--buckets 4")
+    named = [_sized(text) for text in sizes]
+    files = [_file(text) for text in lengths]
+    values = [_pad(text) for text in pads]
+    for flag, rows in (("--bucket", named), ("--lengths", files), ("--pad", values)):
+        if twice := [name for i, (name, _) in enumerate(rows) if name in [n for n, _ in rows[:i]]]:
+            raise UsageError(f"{flag} names {twice[0] or 'the dimension'!r} twice", fix="give each once")
+    return Bucketing(dict(named), dict(files), count, dict(values))
+
+
+def _sized(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, rest = text.rpartition("=")
+    words = [word.strip() for word in rest.split(",")]
+    if not equals or not name or not all(w.isdecimal() and 0 < int(w) < 2**31 for w in words):
+        raise UsageError("--bucket cannot be read", where=text, fix="write --bucket DIM=32,64,128")
+    return name, tuple(sorted({int(word) for word in words}))
+
+
+def _file(text: str) -> tuple[str, Path]:
+    name, equals, rest = text.partition("=")
+    return (name, Path(rest)) if equals and not Path(text).exists() else ("", Path(text))
+
+
+def _pad(text: str) -> tuple[str, float]:
+    name, equals, rest = text.rpartition("=")
+    try:
+        value = float(rest)
+    except ValueError:
+        equals = ""
+    if not equals or not name or not isfinite(value):
+        raise UsageError("--pad cannot be read", where=text, fix="write --pad NAME=VALUE with a number")
+    return name, value
 
 
 def pairs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -26,6 +26,20 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="An .npz of realistic inputs, arrays named like the inputs.")
     ] = None,
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option("--bucket", help="DIM=32,64,128: compile for these sizes of an open dimension; repeatable."),
+    ] = None,
+    lengths: Annotated[
+        list[str] | None,
+        typer.Option("--lengths", help="[DIM=]FILE: lengths to plan buckets for, one `length [count]` a line."),
+    ] = None,
+    buckets: Annotated[
+        int | None, typer.Option("--buckets", help="How many buckets a dimension may have; 4 for --lengths.")
+    ] = None,
+    pad: Annotated[
+        list[str] | None, typer.Option("--pad", help="NAME=VALUE: what an input is padded with; 0 by default.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
     tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
     engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
@@ -75,6 +89,7 @@ def command(
         decision=decision,
         reference_engine=not no_reference,
         allow_vacuous=allow_vacuous,
+        bucketing=arguments.bucketing(bucket or [], lengths or [], buckets, pad or []),
         use_cache=not no_cache,
     )
     return _compile_each(model, target, output, options, as_json)

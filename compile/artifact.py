@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from neoc.compile import container, digests
 from neoc.compile.container import Entry
 from neoc.compile.contracts import Level, Signature
-from neoc.compile.digests import Digest, Member
+from neoc.compile.digests import Digest, Member, Source
 from neoc.compile.errors import InternalError, InvalidArtifact, OutputError, UsageError
 from neoc.compile.files import atomic_file
 from neoc.compile.manifest import (
@@ -31,16 +31,13 @@ from neoc.compile.manifest import (
     renamed,
     validate,
 )
+from neoc.compile.sharing import share
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
 
 MAX_JSON_BYTES = 64 << 20
 """of manifest.json and of evidence.json: a larger one is no manifest but an attempt to fill the memory"""
-
-Source = Path | bytes
-"""what becomes a member: a file, or the bytes themselves"""
-
 
 # ---- writing -------------------------------------------------------------------------------
 
@@ -52,18 +49,21 @@ def pack(
 
     manifest: as in manifest.schema.json without what is reckoned here: format, neoc, members (the digests), each
     variant's members, evidence (its digest), content_digest. members: path inside the artifact -> file or bytes; equal
-    contents are stored once, and references in `program` and `steps` follow. Raises OutputError; nothing half written
-    is left.
+    contents are stored once, and references in `program` and `steps` follow; of several variants, long runs that
+    members have in common too (neoc.compile.sharing). Raises OutputError; nothing half written is left.
     """
     made = {name: _digest(name, source) for name, source in sorted(members.items())}
     first: dict[str, str] = {}
     stored = {name: first.setdefault(found.sha256, name) for name, found in made.items()}
     kept = {name: made[name] for name in sorted(set(stored.values()))}
+    records = {name: _record(found) for name, found in kept.items()}
+    if len(manifest["variants"]) > 1:
+        members, kept, records = _shared({name: members[name] for name in kept}, records)
     proof = canonical(evidence, EVIDENCE)
     facts = renamed(manifest, stored) | {
         "format": FORMAT,
         "neoc": version("neoc"),
-        "members": {name: _record(found) for name, found in kept.items()},
+        "members": records,
     }
     facts["content_digest"] = content_digest(facts)
     facts["evidence"] = {key: _record(digests.digest(proof))[key] for key in ("sha256", "size")}
@@ -77,6 +77,25 @@ def pack(
             _copy(file, entry, sources[entry.name])
         file.write(container.directory(layout))
     return Artifact.open(path)
+
+
+def _shared(
+    members: Mapping[str, Source], records: Mapping[str, dict[str, Any]]
+) -> tuple[dict[str, Source], dict[str, Digest], dict[str, dict[str, Any]]]:
+    """(what is stored, its digests, the manifest's records): members with long runs in common are cut into parts."""
+    try:
+        shared = share(members)
+    except OSError as error:
+        raise OutputError("a member cannot be read", where=", ".join(members), why=str(error.strerror)) from error
+    made = {name: _digest(name, source) for name, source in sorted(shared.sources.items())}
+    first: dict[str, str] = {}
+    stored = {name: first.setdefault(found.sha256, name) for name, found in made.items()}
+    kept = {name: made[name] for name in sorted(set(stored.values()))}
+    found = {name: _record(digest) for name, digest in kept.items()}
+    for name, parts in shared.parts.items():
+        whole = {key: records[name][key] for key in ("sha256", "size")}
+        found[name] = whole | {"parts": [stored[part] for part in parts]}
+    return {name: shared.sources[name] for name in kept}, kept, dict(sorted(found.items()))
 
 
 def _digest(name: str, source: Source) -> Digest:
@@ -121,7 +140,9 @@ class Artifact:
     ) -> None:
         self.path, self.manifest = path, manifest
         self._entries, self._identity = entries, identity
-        self._all = {name: _member(entries[name], record) for name, record in manifest["members"].items()}
+        records = manifest["members"]
+        self._all = {name: _member(entries[name], record) for name, record in records.items() if "parts" not in record}
+        self._all |= {name: _made_of(name, record, self._all) for name, record in records.items() if "parts" in record}
 
     @classmethod
     def open(cls, path: str | Path) -> Artifact:
@@ -189,7 +210,9 @@ class Artifact:
         `whole`: every other byte of the file is checked as well, without being kept. Raises InvalidArtifact.
         """
         wanted = [self._all[path] for path in dict.fromkeys(paths)]
-        beside = [m for m in (*self._all.values(), self._evidence_member()) if whole and m not in wanted]
+        known = {part.path for member in wanted for part in (member, *member.parts)}
+        others = (m for m in self._all.values() if not m.parts and m.path not in known)
+        beside = [*others, self._evidence_member()] if whole else []
         with self._file() as handle:
             return digests.load(handle, wanted, self.path.name, threads, beside)
 
@@ -296,6 +319,11 @@ def is_artifact(path: str | Path) -> bool:
 def _member(entry: Entry, record: Mapping[str, Any]) -> Member:
     chunks = tuple(record.get("chunks", ()))
     return Member(entry.name, entry.start, entry.size, record["sha256"], record.get("chunk_bytes", 0), chunks)
+
+
+def _made_of(name: str, record: Mapping[str, Any], stored: Mapping[str, Member]) -> Member:
+    """A member that is no entry of the file: the manifest was checked, so its parts are all there."""
+    return Member(name, 0, record["size"], record["sha256"], parts=tuple(stored[part] for part in record["parts"]))
 
 
 def _small(handle: int, entry: Entry, where: str) -> bytes:

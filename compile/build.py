@@ -91,6 +91,10 @@ class Workshop:
         self.stack.callback(worker.close)
         return worker
 
+    def rest(self) -> None:
+        """End every child process; the next call for a worker starts a new one."""
+        self.stack.close()
+
     def lose(self, plan: Plan, stage: str, error: NeocError) -> None:
         self.losses.append(Loss(plan.id, stage, error))
         self.progress(stage, f"{plan.id} lost: {error}")

@@ -63,20 +63,34 @@ def tiers(seen: Sequence[EngineView], options: CompileOptions) -> Iterator[list[
 def read_decision(path: Path) -> dict[str, str]:
     """{'plan', 'chosen_by'} of an artifact or of its evidence.json. Raises UsageError."""
     try:
+        decision = read_evidence(path)["decision"]
+        return {"plan": str(decision["plan"]), "chosen_by": str(decision["chosen_by"])}
+    except (KeyError, TypeError) as error:
+        raise _undecided(path, error) from error
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """The evidence of an artifact, or an evidence.json. Raises UsageError."""
+    try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 evidence = json.loads(archive.read("evidence.json"))
         else:
             evidence = json.loads(path.read_text())
-        decision = evidence["decision"]
-        return {"plan": str(decision["plan"]), "chosen_by": str(decision["chosen_by"])}
+        if not isinstance(evidence, dict):
+            raise TypeError("it is no JSON object")
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UsageError(
-            "the decision cannot be read",
-            where=str(path),
-            why=f"{type(error).__name__}: {error}",
-            fix="give a .neoc file or an evidence.json that neoc wrote",
-        ) from error
+        raise _undecided(path, error) from error
+    return evidence
+
+
+def _undecided(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        "the decision cannot be read",
+        where=str(path),
+        why=f"{type(error).__name__}: {error}",
+        fix="give a .neoc file or an evidence.json that neoc wrote",
+    )
 
 
 def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:

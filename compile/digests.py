@@ -13,7 +13,7 @@ import os
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,19 @@ _BLOCK_BYTES = 1 << 20
 """read and hashed at once: stays in a core's second-level cache in between"""
 _PARALLEL_ABOVE_BYTES = 2 << 20
 _MAX_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a file."""
+
+    path: Path
+    start: int
+    size: int
+
+
+Source = Path | bytes | Piece
+"""what becomes a member: a file, a stretch of one, or the bytes themselves"""
 
 
 @dataclass(frozen=True)
@@ -47,20 +60,25 @@ class Member:
     sha256: str
     chunk_bytes: int = 0
     chunks: tuple[str, ...] = ()
+    parts: tuple[Member, ...] = ()
+    """the members that make this one, where it has no place of its own"""
 
 
-def blocks(source: Path | bytes, size: int = _BLOCK_BYTES) -> Iterator[bytes | memoryview]:
+def blocks(source: Source, size: int = _BLOCK_BYTES) -> Iterator[bytes | memoryview]:
     """The source in pieces of `size` bytes, the last one shorter. Raises OSError."""
     if isinstance(source, bytes):
         view = memoryview(source)
         yield from (view[at : at + size] for at in range(0, len(view), size))
         return
-    with source.open("rb") as file:
-        while block := file.read(size):
+    path, start, left = (source, 0, -1) if isinstance(source, Path) else (source.path, source.start, source.size)
+    with path.open("rb") as file:
+        file.seek(start)
+        while block := file.read(size if left < 0 else min(size, left)):
+            left -= len(block) if left > 0 else 0
             yield block
 
 
-def digest(source: Path | bytes) -> Digest:
+def digest(source: Source) -> Digest:
     """All digests in one pass. Raises OSError."""
     whole, crc, size = hashlib.sha256(), 0, 0
     chunk, chunks = hashlib.sha256(), list[str]()
@@ -86,7 +104,8 @@ def load(
     `threads`: None for one a usable core. Raises InvalidArtifact.
     """
     memory = {member.path: _private(member.size) for member in members}
-    jobs = deque([*_jobs(handle, members, memory, where), *_jobs(handle, beside, {}, where)])
+    jobs = deque(job for member in members for job in _jobs(handle, member, memory[member.path], where))
+    jobs.extend(job for member in beside for job in _jobs(handle, member, None, where))
     total = sum(member.size for member in (*members, *beside))
     count = 1 if total < _PARALLEL_ABOVE_BYTES else min(threads or _usable_cores(), len(jobs), _MAX_THREADS)
     _run(jobs, count)
@@ -95,14 +114,10 @@ def load(
 
 def copy(handle: int, member: Member, file: IO[bytes], where: str) -> None:
     """Write the member's bytes to `file`; what was written is void where InvalidArtifact is raised. Raises OSError."""
-    state, done = hashlib.sha256(), 0
-    while done < member.size:
-        block = os.pread(handle, min(_BLOCK_BYTES, member.size - done), member.start + done)
-        if not block:
-            raise damaged(member, where, "the file ends before it does")
+    state = hashlib.sha256()
+    for block in _blocks_of(handle, member, where):
         state.update(block)
         file.write(block)
-        done += len(block)
     if state.hexdigest() != member.sha256:
         raise damaged(member, where)
 
@@ -110,12 +125,25 @@ def copy(handle: int, member: Member, file: IO[bytes], where: str) -> None:
 def check(handle: int, member: Member, where: str) -> None:
     """Every digest of the member, its sha256 as a whole included. Raises InvalidArtifact."""
     load(handle, [], where, beside=[member])
-    if member.chunks:
+    if member.chunks or member.parts:
         state = hashlib.sha256()
-        for at in range(0, member.size, _BLOCK_BYTES):
-            state.update(os.pread(handle, min(_BLOCK_BYTES, member.size - at), member.start + at))
+        for block in _blocks_of(handle, member, where):
+            state.update(block)
         if state.hexdigest() != member.sha256:
             raise damaged(member, where, "its chunks are whole, yet its sha256 is not the one in the manifest")
+
+
+def _blocks_of(handle: int, member: Member, where: str) -> Iterator[bytes]:
+    """The member's bytes in order, unchecked. Raises InvalidArtifact where the file ends first."""
+    for part in member.parts:
+        yield from _blocks_of(handle, part, where)
+    done = member.size if member.parts else 0
+    while done < member.size:
+        block = os.pread(handle, min(_BLOCK_BYTES, member.size - done), member.start + done)
+        if not block:
+            raise damaged(member, where, "the file ends before it does")
+        yield block
+        done += len(block)
 
 
 def damaged(member: Member, where: str, why: str = "its sha256 is not the one in the manifest") -> InvalidArtifact:
@@ -136,16 +164,18 @@ def _private(size: int) -> memoryview:
     return memoryview(memory)
 
 
-def _jobs(
-    handle: int, members: Sequence[Member], memory: Mapping[str, memoryview], where: str
-) -> Iterator[Callable[[], None]]:
-    for member in members:
-        size = member.chunk_bytes if member.chunks else member.size
-        for index, sha256 in enumerate(member.chunks or (member.sha256,)):
-            begin = index * size
-            end = min(begin + size, member.size)
-            view = memory[member.path][begin:end] if member.path in memory else None
-            yield _Check(handle, member, begin, end, sha256, view, where)
+def _jobs(handle: int, member: Member, memory: memoryview | None, where: str) -> Iterator[Callable[[], None]]:
+    at = 0
+    for part in member.parts:
+        yield from _jobs(handle, part, None if memory is None else memory[at : at + part.size], where)
+        at += part.size
+    if member.parts:
+        return
+    size = member.chunk_bytes if member.chunks else member.size
+    for index, sha256 in enumerate(member.chunks or (member.sha256,)):
+        begin = index * size
+        end = min(begin + size, member.size)
+        yield _Check(handle, member, begin, end, sha256, None if memory is None else memory[begin:end], where)
 
 
 @dataclass(frozen=True)

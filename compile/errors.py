@@ -5,6 +5,7 @@ NeocError                        one paragraph: what, where, why, what to do nex
 |   |-- UnsupportedModel         no engine of the target takes it; carries every gap
 |   |-- ParityFailure            built, but computes something else
 |   |-- VacuousCheck             outputs do not move when inputs move: nothing was proven
+|   |-- PaddingChanges           outputs change when inputs are padded: buckets would compute something else
 |   `-- NoCandidate              every candidate was lost; each is named with its reason
 |-- UsageError           exit 2  unusable arguments, input or output place
 |   |-- InvalidModel             the file is no model, or a broken one
@@ -104,6 +105,10 @@ class ParityFailure(NegativeVerdict):
 
 class VacuousCheck(NegativeVerdict):
     """The outputs did not move when the inputs moved, so agreement proves nothing."""
+
+
+class PaddingChanges(NegativeVerdict):
+    """The outputs change when the inputs are padded to the size of a bucket."""
 
 
 class NoCandidate(NegativeVerdict):

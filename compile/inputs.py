@@ -17,7 +17,7 @@ from neoc.compile.input_values import make
 from neoc.compile.npz import load_data, save_npz
 from neoc.compile.program import Program, spec_of
 
-__all__ = ["candidates", "generate", "load_data", "save_npz"]
+__all__ = ["candidates", "generate", "load_data", "save_npz", "wanted"]
 
 MOST_ELEMENTS = 1 << 26
 """of one generated feed: a model that needs more is given its data"""
@@ -31,7 +31,7 @@ def generate(
     `sizes` sets open dimensions, by their names or as INPUT[AXIS] where they have none; the rest, and all of them by
     default, get the first of `candidates`. Raises InvalidInput where nothing can be made up.
     """
-    inputs = _inputs(program)
+    inputs = wanted(program)
     chosen = {**next(ladder(inputs), {}), **(sizes or {})}
     needed = _elements(inputs, chosen)
     if needed > MOST_ELEMENTS:
@@ -48,7 +48,7 @@ def candidates(program: Program, seed: int) -> Iterator[dict[str, int]]:
     They depend on the program alone; the seed is taken for the sake of makers that draw sizes too. At least one is
     given. Raises InvalidInput where nothing can be made up.
     """
-    inputs = _inputs(program)
+    inputs = wanted(program)
     for index, sizes in enumerate(ladder(inputs)):
         if index == 0 or _elements(inputs, sizes) <= MOST_ELEMENTS:
             yield sizes
@@ -59,7 +59,8 @@ def _generator(seed: int, sample: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, sample, zlib.crc32(name.encode())])
 
 
-def _inputs(program: Program) -> list[Wanted]:
+def wanted(program: Program) -> list[Wanted]:
+    """The inputs that are fed, with what is known of each. Raises InvalidInput for types that cannot be made up."""
     follower = Follower(program)
     initializers = program.model.graph.initializers
     inputs: list[Wanted] = []

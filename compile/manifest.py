@@ -22,6 +22,9 @@ FORMAT = "1.0"
 """major.minor. A reader takes every minor version of its major one: a minor version only adds what may be ignored."""
 MANIFEST, EVIDENCE = "manifest.json", "evidence.json"
 
+MOST_REPEATED = 16
+"""a member made of parts has at most so many times the bytes of the whole file: parts may repeat, memory may not end"""
+
 _MAJOR = FORMAT.partition(".")[0]
 _SHA256 = re.compile("[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
@@ -91,10 +94,16 @@ def check(manifest: Mapping[str, Any], sizes: Mapping[str, int], where: str) -> 
         _fit(manifest[key], spec, key, place)
     _check_members(manifest["members"], sizes, place)
     _check_variants(manifest["variants"], place)
+    _check_padding(manifest, place)
     named = [path for variant in manifest["variants"] for step in variant["steps"] for path in step["members"].values()]
     for path in [*named, *manifest["program"].values()]:
         if path not in manifest["members"]:
             raise invalid(place, f"it names member {path!r}, which is not there")
+
+
+def _check_padding(manifest: Mapping[str, Any], place: str) -> None:
+    if "padding" in manifest:
+        _fit(manifest["padding"], _PADDING, "padding", place)
 
 
 def _check_format(manifest: Mapping[str, Any], place: str) -> None:
@@ -116,11 +125,20 @@ def _check_format(manifest: Mapping[str, Any], place: str) -> None:
 
 
 def _check_members(members: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int], place: str) -> None:
-    if members.keys() != sizes.keys():
-        odd = sorted(members.keys() ^ sizes.keys())
+    stored = {path: record for path, record in members.items() if "parts" not in record}
+    if stored.keys() != sizes.keys():
+        odd = sorted(stored.keys() ^ sizes.keys())
         raise invalid(place, f"members listed and members present differ: {', '.join(map(ascii, odd[:5]))}")
     for path, record in members.items():
-        if record["size"] != sizes[path]:
+        if "parts" in record:
+            _fit(record["parts"], [str], f"members.{path}.parts", place)
+            if any(part not in stored for part in record["parts"]):
+                raise invalid(place, f"member {path} is made of parts that are not there")
+            if record["size"] > MOST_REPEATED * sum(sizes.values()):
+                raise invalid(place, f"member {path} is larger than its parts can make it")
+            if sum(stored[part]["size"] for part in record["parts"]) != record["size"]:
+                raise invalid(place, f"the parts of member {path} do not make its {record['size']} bytes")
+        elif record["size"] != sizes[path]:
             raise invalid(place, f"member {path} has {sizes[path]} bytes, not {record['size']}")
         if "chunks" not in record:
             continue
@@ -214,6 +232,10 @@ def _shape(value: Any) -> bool:
     )
 
 
+def _axis(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9]{1,3}", value) is not None
+
+
 def _dtype(value: Any) -> bool:
     if not isinstance(value, str) or not re.fullmatch("[a-z][a-z0-9_]*", value):
         return False
@@ -231,6 +253,11 @@ _SCALAR = (str, int, float, bool)
 _VARIANT = {"id": str, "options": _Map(_any_text, _SCALAR), "threads": int, "precision": str}
 _STEP = {"engine": str, "variant": _VARIANT, "members": _Map(_safe_name, str)}
 _REQUIREMENT = {"kind": str, "name": str, "version": str, "match": str}
+_PADDING = {
+    "least": _Map(_any_text, int),
+    "values": _Map(_any_text, (int, float)),
+    "cuts": _Map(_any_text, _Map(_axis, str)),
+}
 _PLACEMENT = {"nodes": _Map(_any_text, int), "fallback": [str]}
 _FIELDS: dict[str, Any] = {
     "signature": _SIGNATURE,

@@ -20,6 +20,20 @@ class InputBinding:
 
 
 @dataclass(frozen=True)
+class Bucketing:
+    """Open dimensions that are compiled for several sizes: a request runs padded in the smallest that holds it."""
+
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """dimension -> the sizes to choose from"""
+    lengths: Mapping[str, Path] = field(default_factory=dict)
+    """dimension -> a file with a histogram of lengths; '' is the model's only open dimension"""
+    count: int | None = None
+    """how many buckets each dimension may have; None: all the sizes that were named, else 4"""
+    pad: Mapping[str, float] = field(default_factory=dict)
+    """input -> the value that it is padded with; 0 where it is not named"""
+
+
+@dataclass(frozen=True)
 class CompileOptions:
     inputs: Mapping[str, InputBinding] = field(default_factory=dict)
     data: Path | None = None
@@ -44,6 +58,8 @@ class CompileOptions:
     """accept a model whose outputs did not move with any input"""
     decision: Path | None = None
     """an evidence.json or artifact whose decision is replayed instead of racing"""
+    bucketing: Bucketing | None = None
+    """compile for several sizes of open dimensions, as variants of one artifact"""
     seed: int = 0
     use_cache: bool = True
 

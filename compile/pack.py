@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from neoc.compile.artifact import Artifact, pack
-from neoc.compile.build import Candidate, Workshop
+from neoc.compile.bucketed import Prepared
+from neoc.compile.buckets import label
+from neoc.compile.build import Loss, Workshop
 from neoc.compile.choose import Chosen
-from neoc.compile.contracts import Requirement, Target, level_of
+from neoc.compile.contracts import Numerics, Requirement, Target, level_of
 from neoc.compile.measure import fingerprint
 from neoc.compile.plan import EngineView
 from neoc.compile.program import Program
@@ -19,50 +24,72 @@ NATIVE = "native"
 PLAIN = "program"
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What was chosen for one program: the only one, or the one of a bucket."""
+
+    bind: Mapping[str, int]
+    """sizes of the bucketed dimensions; empty where there are no buckets"""
+    program: Program
+    chosen: Chosen
+    seen: tuple[EngineView, ...]
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.chosen.candidate.plan.id}@{label(self.bind)}" if self.bind else self.chosen.candidate.plan.id
+
+    @property
+    def folder(self) -> str:
+        """Where its members lie in the artifact; what no member name may have, a colon say, becomes another sign."""
+        bucket = [re.sub(r"[^\w=,.-]", "-", label(self.bind), flags=re.ASCII)] if self.bind else []
+        return "/".join([NATIVE, *bucket, self.chosen.candidate.step.engine.replace(":", ".")])
+
+    def members(self) -> dict[str, Path]:
+        built = self.chosen.candidate.built
+        return {f"{self.folder}/{name}": path for name, path in sorted(built.members.items())}
+
+
 def pack_artifact(
     shop: Workshop,
     program: Program,
     target: Target,
-    chosen: Chosen,
-    seen: tuple[EngineView, ...],
+    decisions: Sequence[Decision],
     place: Path,
+    prepared: Prepared | None = None,
 ) -> Artifact:
-    """Write the artifact. Raises OutputError; nothing half written."""
+    """Write the artifact: one variant a decision. Raises OutputError; nothing half written."""
     shop.progress("pack", str(place))
-    candidate = chosen.candidate
     folder = shop.folder("pack")
     program.save(folder)
     plain = {f"{PLAIN}/{f.name}": f for f in sorted(folder.iterdir()) if f.name != "program.json"}
-    place_of = _native(candidate.step.engine)
-    native = {f"{place_of}/{name}": path for name, path in sorted(candidate.built.members.items())}
-    return pack(
-        place,
-        manifest=_manifest(program, target, chosen, plain),
-        members={**plain, **native},
-        evidence=_evidence(shop, target, chosen, seen),
-    )
+    manifest = _manifest(program, target, decisions, plain)
+    evidence = _evidence(target, decisions)
+    if prepared is not None:
+        manifest["padding"] = prepared.padding.as_dict()
+        evidence["buckets"] = prepared.as_dict()
+    native = {name: path for decision in decisions for name, path in decision.members().items()}
+    return pack(place, manifest=manifest, members={**plain, **native}, evidence=evidence)
 
 
-def _native(engine: str) -> str:
-    """The folder of an engine's members; one named module:attribute has a colon, which no member name may have."""
-    return f"{NATIVE}/{engine.replace(':', '.')}"
-
-
-def _manifest(program: Program, target: Target, chosen: Chosen, plain: dict[str, Path]) -> dict[str, Any]:
-    candidate = chosen.candidate
+def _manifest(
+    program: Program, target: Target, decisions: Sequence[Decision], plain: dict[str, Path]
+) -> dict[str, Any]:
+    tools = {name: tool for d in decisions for name, tool in d.chosen.candidate.built.tools.items()}
+    notes = [note for d in decisions for note in (*d.program.notes, *d.chosen.candidate.built.notes)]
     return {
         "signature": program.signature.as_dict(),
         "target": _description(target),
-        "variants": [_variant(candidate, target, chosen)],
+        "variants": [_variant(decision, target) for decision in decisions],
         "program": {name.removeprefix(f"{PLAIN}/"): name for name in sorted(plain)},
         "pre": [step.as_dict() for step in program.pre],
         "post": [step.as_dict() for step in program.post],
-        "tools": {"neoc": version("neoc"), **dict(sorted(candidate.built.tools.items()))},
+        "tools": {"neoc": version("neoc"), **dict(sorted(tools.items()))},
         "provenance": program.provenance.as_dict(),
-        "placement": candidate.built.placement.as_dict(),
-        "verification": _verification(chosen),
-        "chosen_by": chosen.by,
-        "notes": [*program.notes, *candidate.built.notes],
+        "placement": decisions[0].chosen.candidate.built.placement.as_dict(),
+        "verification": _joined([_verification(decision.chosen) for decision in decisions]),
+        "chosen_by": decisions[0].chosen.by,
+        "notes": list(dict.fromkeys([*program.notes, *notes])),
     }
 
 
@@ -75,15 +102,17 @@ def _description(target: Target) -> dict[str, Any]:
     return facts | {"peak_flops": documented, "bandwidth": None if measured else band}
 
 
-def _variant(candidate: Candidate, target: Target, chosen: Chosen) -> dict[str, Any]:
+def _variant(decision: Decision, target: Target) -> dict[str, Any]:
+    chosen, candidate = decision.chosen, decision.chosen.candidate
     step, built = candidate.step, candidate.built
-    members = {name: f"{_native(step.engine)}/{name}" for name in sorted(built.members)}
+    members = {name: f"{decision.folder}/{name}" for name in sorted(built.members)}
     requirements: dict[tuple[str, str], Requirement] = {}
     for requirement in (*target.requirements(), *built.requirements):
         requirements[requirement.kind, requirement.name] = requirement
+    own = {"signature": decision.program.signature.as_dict()} if decision.bind else {}
     return {
-        "id": candidate.plan.id,
-        "bind": {},
+        "id": decision.id,
+        "bind": dict(decision.bind),
         "precision": step.variant.precision,
         "threads": step.variant.threads,
         "steps": [
@@ -94,12 +123,34 @@ def _variant(candidate: Candidate, target: Target, chosen: Chosen) -> dict[str, 
                 "placement": built.placement.as_dict(),
                 "tools": dict(sorted(built.tools.items())),
                 "reproducible": built.reproducible,
+                **own,
             }
         ],
         "requirements": [requirements[key].as_dict() for key in sorted(requirements)],
         "level": level_of(chosen.verified.numerics, built.toolchain).value,
         "numerics": chosen.verified.numerics.value,
         "toolchain": built.toolchain.value,
+    }
+
+
+def _joined(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The verification of all variants: of each output the worst, and nothing claimed that does not hold for all."""
+    first = each[0]
+    if len(each) == 1:
+        return first
+    rows: dict[str, dict[str, Any]] = {}
+    for row in (row for one in each for row in one["outputs"]):
+        known = rows.setdefault(row["name"], row)
+        if not row["ok"] or float(row["relative"]) > float(known["relative"]):
+            rows[row["name"]] = row | {"vacuous": row["vacuous"] and known["vacuous"]}
+    weakest = max((one["numerics"] for one in each), key=[n.value for n in Numerics].index)
+    return first | {
+        "numerics": weakest,
+        "why": next((one["why"] for one in each if one["why"]), ""),
+        "independent": all(one["independent"] for one in each),
+        "samples": sum(one["samples"] for one in each),
+        "given_samples": sum(one["given_samples"] for one in each),
+        "outputs": list(rows.values()),
     }
 
 
@@ -136,18 +187,30 @@ def _witnesses(chosen: Chosen) -> list[str]:
     return sorted({*chosen.corroborated_by, *agreed} - {chosen.candidate.step.engine})
 
 
-def _evidence(shop: Workshop, target: Target, chosen: Chosen, seen: tuple[EngineView, ...]) -> dict[str, Any]:
+def _evidence(target: Target, decisions: Sequence[Decision]) -> dict[str, Any]:
     """What was measured and what was lost on the way: true of this machine on this day."""
-    return {
-        "decision": {"plan": chosen.candidate.plan.id, "chosen_by": chosen.by},
+    proof = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": fingerprint(),
-        "cache": chosen.candidate.cached,
         "peaks": {k: f.value for k, f in target.peak_flops.items()},
+    }
+    proof |= _one(decisions[0])
+    if decisions[0].bind:
+        proof["variants"] = {d.id: _one(d) for d in decisions}
+        proof["decisions"] = {label(d.bind): _one(d)["decision"] for d in decisions}
+    return proof
+
+
+def _one(decision: Decision) -> dict[str, Any]:
+    """The evidence of one decision."""
+    chosen = decision.chosen
+    return {
+        "decision": {"plan": chosen.candidate.plan.id, "chosen_by": chosen.by},
+        "cache": chosen.candidate.cached,
         "corroborated_by": _witnesses(chosen),
         "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),
         "race": chosen.race,
         "reported": chosen.reported,
-        "losses": [loss.as_dict() for loss in shop.losses],
-        "engines": [view.as_dict() for view in seen],
+        "losses": [loss.as_dict() for loss in decision.losses],
+        "engines": [view.as_dict() for view in decision.seen],
     }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from neoc.compile import build, choose, frontends, pack, passes, plan, registry, verify
+from neoc.compile import bucketed, build, choose, frontends, pack, passes, plan, registry, verify
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
 from neoc.compile.options import CompileOptions
 from neoc.compile.program import Program
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 def _quiet(stage: str, detail: str) -> None:
@@ -29,22 +32,34 @@ def compile_model(
 ) -> Artifact:
     """Compile `source` for `target` into the artifact `output` (default: MODEL.TARGET.neoc in the working folder).
 
-    Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, NoCandidate; InvalidModel, InvalidInput,
-    OutputError; MissingTool. Whatever is raised, nothing half written and no process is left behind.
+    Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, PaddingChanges, NoCandidate; InvalidModel,
+    InvalidInput, OutputError; MissingTool. Whatever is raised, nothing half written and no process is left behind.
     """
     options = options or CompileOptions()
     chip = registry.resolve_target(target)
     program = lower(source, options, progress)
     place = Path(output) if output is not None else Path(f"{Path(source).stem}.{chip.name}.neoc")
     with build.workshop(options, progress) as shop:
-        seen = plan.views(program, chip, options)
-        plan.require_plans(seen, chip, program.provenance.name)
-        for plans in choose.tiers(seen, options):
-            candidates = build.build_all(shop, plans, chip)
-            verified = verify.verify_all(shop, program, chip, candidates)
-            if verified:
-                return pack.pack_artifact(shop, program, chip, choose.choose(shop, verified), seen, place)
-        raise verify.nothing_left(shop, program)
+        if options.bucketing is None:
+            return pack.pack_artifact(shop, program, chip, [decide(shop, program, chip)], place)
+        prepared = bucketed.prepare(shop, program, lambda bound, name: lower(source, bound, progress))
+        decisions = []
+        for bucket in prepared.buckets:
+            with bucketed.turn(shop, bucket):
+                decisions.append(decide(shop, bucket.program, chip, bucket.bind))
+        return pack.pack_artifact(shop, program, chip, decisions, place, prepared)
+
+
+def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[str, int] = _NOTHING) -> pack.Decision:
+    """The best way to serve `program`, proven. Raises UnsupportedModel, ParityFailure, VacuousCheck, NoCandidate."""
+    seen = plan.views(program, chip, shop.options)
+    plan.require_plans(seen, chip, program.provenance.name)
+    for plans in choose.tiers(seen, shop.options):
+        candidates = build.build_all(shop, plans, chip)
+        verified = verify.verify_all(shop, program, chip, candidates)
+        if verified:
+            return pack.Decision(bind, program, choose.choose(shop, verified), seen, tuple(shop.losses))
+    raise verify.nothing_left(shop, program)
 
 
 def lower(source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:

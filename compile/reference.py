@@ -70,17 +70,22 @@ def oracles() -> list[str]:
     return [engine.name for engine in sorted(able, key=lambda e: (e.fallback, e.name))]
 
 
-def gather(shop: Workshop, program: Program, rtol: float) -> Reference:
+def gather(
+    shop: Workshop, program: Program, rtol: float, samples: Sequence[Sample] = (), own: int | None = None
+) -> Reference:
     """Run the source on the user's data and on generated data.
 
-    Raises InvalidInput where the source rejects the data (given or generated), NoCandidate where nothing runs the
-    source.
+    `samples`: more that must be run, before the generated ones; `own`: how many of the first samples are the user's
+    (None: those of --data). Raises InvalidInput where the source rejects the data (given or generated), NoCandidate
+    where nothing runs the source.
     """
     if program.source is None:
         raise ValueError("a program without a source has no reference")
-    given: list[dict[str, np.ndarray]] = []
+    given: list[Sample] = []
     if shop.options.data is not None:
-        given = inputs.load_data(shop.options.data, program.signature)
+        given += inputs.load_data(shop.options.data, program.signature)
+    count = len(given) if own is None else own
+    given += samples
     notes: list[str] = []
     refusals: dict[str, str] = {}
     rejected: InvalidInput | None = None
@@ -103,7 +108,7 @@ def gather(shop: Workshop, program: Program, rtol: float) -> Reference:
             continue
         samples, outputs = answered
         moved = parity.movement(outputs, rtol)
-        first = Reference(engine, tuple(samples), tuple(outputs), moved, len(given), notes=tuple(notes))
+        first = Reference(engine, tuple(samples), tuple(outputs), moved, count, notes=tuple(notes))
         return _second_opinion(shop, program, first, rtol)
     if rejected is not None:
         raise rejected
@@ -127,7 +132,7 @@ def gather(shop: Workshop, program: Program, rtol: float) -> Reference:
 def _answer(
     session: Session,
     program: Program,
-    given: Sequence[dict[str, np.ndarray]],
+    given: Sequence[Sample],
     seed: int,
     notes: list[str],
 ) -> tuple[list[Sample], list[Mapping[str, Any]]] | None:

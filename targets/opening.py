@@ -14,8 +14,10 @@ from neoc.compile import registry
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Engine, FeedCheck, Feeds, Level, Requirement, Session, Signature, Toolchain, Variant
 from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
+from neoc.compile.padding import Padding
 from neoc.compile.settings import Settings
 from neoc.targets import requirements
+from neoc.targets.buckets import BucketSession
 from neoc.targets.host import HostFacts, detect
 
 
@@ -24,27 +26,72 @@ def open_artifact(
 ) -> Session:
     """A session over the artifact, on this machine.
 
-    threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id, None for
-    the first. Raises InvalidArtifact (damaged, tampered with, of a future version), WrongDevice (for another chip),
-    MissingTool (with the command that installs what is missing), Unavailable (nothing in it can run), UsageError (no
-    such variant).
+    threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id; None for
+    the first or, where the variants are buckets, for all of them: each call then runs in the smallest that holds it.
+    Raises InvalidArtifact (damaged, tampered with, of a future version), WrongDevice (for another chip), MissingTool
+    (with the command that installs what is missing), Unavailable (nothing in it can run), UsageError (no such variant).
     """
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", fix="give 1 or more")
     artifact = Artifact.open(path)
-    chosen = artifact.variant(variant)
-    engines = admit(artifact, chosen, detect())
-    count = chosen["threads"] if threads is None else threads
-    here = [step for step, engine in zip(chosen["steps"], engines, strict=True) if engine.interpreter is None]
+    padding = None if variant is not None else _padding(artifact)
+    chosen = [artifact.variant(variant)] if padding is None else artifact.manifest["variants"]
+    engines = [admit(artifact, one, detect()) for one in chosen]
+    here = [
+        step
+        for one, own in zip(chosen, engines, strict=True)
+        for step, engine in zip(one["steps"], own, strict=True)
+        if engine.interpreter is None
+    ]
     contents = artifact.read((path for step in here for path in step["members"].values()), whole=True)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_step(artifact, contents, step, engine, count, device))
-            for step, engine in zip(chosen["steps"], engines, strict=True)
+            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device))
+            for one, own in zip(chosen, engines, strict=True)
         ]
-        session = sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
         stack.pop_all()
-    return session
+    if padding is None:
+        return sessions[0]
+    buckets = [(one["bind"], session) for one, session in zip(chosen, sessions, strict=True)]
+    return BucketSession(buckets, artifact.signature, padding)
+
+
+def _padding(artifact: Artifact) -> Padding | None:
+    """How the artifact's buckets are fed; None where its variants are no buckets. Raises InvalidArtifact."""
+    facts = artifact.manifest.get("padding")
+    if facts is None:
+        return None
+    try:
+        padding = Padding.from_dict(facts)
+    except ValueError as error:
+        raise InvalidArtifact(
+            "the artifact is damaged or was tampered with", where=artifact.path.name, why=str(error)
+        ) from error
+    if any(variant["bind"].keys() != padding.least.keys() for variant in artifact.manifest["variants"]):
+        raise InvalidArtifact(
+            "the artifact is damaged or was tampered with",
+            where=artifact.path.name,
+            why="its variants are not the buckets that its padding speaks of",
+        )
+    return padding
+
+
+def _open_variant(
+    artifact: Artifact,
+    contents: Mapping[str, memoryview],
+    variant: Mapping[str, Any],
+    engines: Sequence[Engine],
+    threads: int | None,
+    device: str | None,
+) -> Session:
+    count = variant["threads"] if threads is None else threads
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(_open_step(artifact, contents, step, engine, count, device))
+            for step, engine in zip(variant["steps"], engines, strict=True)
+        ]
+        stack.pop_all()
+    return sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
 
 
 def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> list[Engine]:
