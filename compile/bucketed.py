@@ -208,7 +208,9 @@ def _proof(shop: Workshop, session: Session, program: Program, plan: buckets.Buc
     given = _given(shop, session, program, plan)
     trials = [*given, *_generated(session, program, plan, least, others, seed)]
     first: PaddingChanges | None = None
-    for values in _pad_values(program, shop.options.bucketing):
+    for values, flipped in _pad_values(program, shop.options.bucketing):
+        if flipped:
+            trials = [_flipped(session, trial, flipped) for trial in trials]
         padding = Padding(least, values)
         runs = [_padded_run(session, program, padding, trial) for trial in trials]
         padding = replace(padding, cuts=_cuts(program, plan, trials, runs))
@@ -292,13 +294,24 @@ def _lengths(floor: Mapping[str, int], bind: Mapping[str, int], source: random.R
     return [dict(pairs) for pairs in dict.fromkeys(tuple(f.items()) for f in found)]
 
 
-def _pad_values(program: Program, bucketing: Bucketing) -> Iterator[dict[str, float]]:
-    """What inputs are padded with, in the order of trying: zeros; ones in masks, which say 1 where there is nothing."""
+def _pad_values(program: Program, bucketing: Bucketing) -> Iterator[tuple[dict[str, float], list[str]]]:
+    """What inputs are padded with, and masks of which made-up values are to be flipped, in the order of trying.
+
+    Zeros; then ones in masks, where a mask may say 1 where there is nothing.
+    """
     chosen = dict(bucketing.pad)
-    yield chosen
+    yield chosen, []
     masks = [w.spec.name for w in inputs.wanted(program) if w.role.kind is Kind.MASK and w.spec.name not in chosen]
     if masks:
-        yield chosen | dict.fromkeys(masks, 1.0)
+        yield chosen | dict.fromkeys(masks, 1.0), masks
+
+
+def _flipped(session: Session, trial: _Trial, masks: Sequence[str]) -> _Trial:
+    """Made-up masks are mostly 1, 'look at it': of the other sense they are mostly 0. The user's data stay."""
+    if trial.given:
+        return trial
+    feeds = {n: (1 - a).astype(a.dtype) if n in masks else a for n, a in trial.feeds.items()}
+    return replace(trial, feeds=feeds, wanted=session.run(feeds))
 
 
 def _padded_run(session: Session, program: Program, padding: Padding, trial: _Trial) -> Mapping[str, Any]:

@@ -33,19 +33,22 @@ def compiled(
 ) -> Artifact:
     onnx.save(model, folder / "model.onnx")
     options = CompileOptions(bucketing=bucketing, engines=(engine,), race_seconds=0.5, **more)
-    return compile_model(folder / "model.onnx", "x86-64", options, output=folder / "m.neoc")
+    return compile_model(folder / "model.onnx", "host", options, output=folder / "m.neoc")
 
 
-@pytest.fixture(scope="module", params=["onnxruntime", pytest.param("openvino", marks=pytest.mark.needs("openvino"))])
+OPENVINO = pytest.param("openvino", marks=[pytest.mark.needs("openvino"), pytest.mark.slow])
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", OPENVINO])
 def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The masked encoder for three lengths and two batches."""
+    """The masked encoder for two lengths and two batches."""
     folder = tmp_path_factory.mktemp(request.param)
-    sizes = {"seq": (8, 16, 40), "batch": (1, 3)}
+    sizes = {"seq": (8, 40), "batch": (1, 3)}
     return compiled(folder, encoder(), Bucketing(sizes), request.param)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, 39, 40])
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 39, 40])
 def test_padded_outputs_equal_unpadded_ones(artifact: Artifact, length: int, batch: int) -> None:
     x = feeds(length, batch)
     with open_artifact(artifact.path) as session:
@@ -62,10 +65,8 @@ def test_padded_outputs_equal_unpadded_ones(artifact: Artifact, length: int, bat
 
 def test_each_bucket_is_a_variant_with_its_own_shapes(artifact: Artifact) -> None:
     variants = artifact.manifest["variants"]
-    assert [v["bind"] for v in variants] == [
-        {"batch": b, "seq": s} for b, s in ((1, 8), (1, 16), (3, 8), (1, 40), (3, 16), (3, 40))
-    ]
-    assert len({v["id"] for v in variants}) == 6
+    assert [v["bind"] for v in variants] == [{"batch": b, "seq": s} for b, s in ((1, 8), (3, 8), (1, 40), (3, 40))]
+    assert len({v["id"] for v in variants}) == 4
     shapes = [v["steps"][0]["signature"]["inputs"][0]["shape"] for v in variants]
     assert shapes == [[v["bind"]["batch"], v["bind"]["seq"]] for v in variants]
     assert artifact.manifest["signature"]["inputs"][0]["shape"] == ["batch", "seq"]
@@ -75,14 +76,14 @@ def test_each_bucket_is_a_variant_with_its_own_shapes(artifact: Artifact) -> Non
 
 def test_weights_are_stored_once(artifact: Artifact) -> None:
     weights = 4 * 64 * (WORDS + POSITIONS + 3 * 64)
-    assert artifact.path.stat().st_size < 1.8 * weights, "six variants and the plain program"
+    assert artifact.path.stat().st_size < 1.8 * weights, "four variants and the plain program"
     total = sum(m.size for v in artifact.manifest["variants"] for m in artifact.members(v["id"]).values())
-    assert total > 3 * weights, "the positions are cut to each bucket's own length"
+    assert total > 2.2 * weights, "the positions are cut to each bucket's own length"
 
 
 def test_the_evidence_names_the_lengths_that_were_tested(artifact: Artifact) -> None:
     tested = artifact.evidence["buckets"]["padding"]
-    assert len(tested) == 6
+    assert len(tested) == 4
     for row in tested:
         lengths = [one["seq"] for one in row["lengths"]]
         assert len({tuple(one.values()) for one in row["lengths"]}) >= 4
@@ -94,11 +95,11 @@ def test_the_evidence_names_the_lengths_that_were_tested(artifact: Artifact) -> 
 
 def test_a_single_variant_is_opened_by_its_id(artifact: Artifact) -> None:
     name = artifact.manifest["variants"][1]["id"]
-    assert name.endswith("@batch=1,seq=16")
+    assert name.endswith("@batch=3,seq=8")
     with open_artifact(artifact.path, variant=name) as session:
-        session.run(feeds(16))
+        session.run(feeds(8, 3))
         with pytest.raises(FeedError):
-            session.run(feeds(15))
+            session.run(feeds(7, 3))
 
 
 def test_what_no_bucket_holds_is_refused(artifact: Artifact) -> None:
@@ -113,9 +114,7 @@ def test_what_no_bucket_holds_is_refused(artifact: Artifact) -> None:
 
 def test_a_decision_is_replayed_bucket_by_bucket(artifact: Artifact, tmp_path: Path) -> None:
     engine = artifact.manifest["variants"][0]["steps"][0]["engine"]
-    again = compiled(
-        tmp_path, encoder(), Bucketing({"seq": (8, 16, 40), "batch": (1, 3)}), engine, decision=artifact.path
-    )
+    again = compiled(tmp_path, encoder(), Bucketing({"seq": (8, 40), "batch": (1, 3)}), engine, decision=artifact.path)
     assert again.content_digest == artifact.content_digest
     with pytest.raises(UsageError, match="does not speak of the bucket seq=9"):
         compiled(tmp_path, encoder(batch=1), Bucketing({"seq": (9,)}), engine, decision=artifact.path)
@@ -173,10 +172,11 @@ def test_an_output_longer_than_its_input_is_cut_by_its_own_rule(tmp_path: Path) 
         compiled(tmp_path, doubler(), Bucketing({"seq": (8,)}))
 
 
+@pytest.mark.needs("openvino")
 def test_an_undeclared_size_is_learned(tmp_path: Path) -> None:
     model = pointwise()
     model.graph.output[0].type.tensor_type.shape.dim[1].Clear()
-    made = compiled(tmp_path, model, Bucketing({"seq": (4, 9)}))
+    made = compiled(tmp_path, model, Bucketing({"seq": (4, 9)}), "openvino")
     assert made.manifest["padding"]["cuts"] == {"y": {"1": "seq"}}
     x = np.random.default_rng(0).standard_normal((1, 6, 8)).astype(np.float32)
     with open_artifact(made.path) as session:
