@@ -80,7 +80,11 @@ def _artifact(path: Path, as_json: bool) -> int:
         ("level", summary.level_words(artifact)),
         *(("input", str(spec)) for spec in artifact.signature.inputs),
         *(("output", str(spec)) for spec in artifact.signature.outputs),
-        ("variant", f"{variant['id']}, {variant['threads']} threads, {variant['precision']}"),
+        *(
+            ("variant", f"{v['id']}, {v['threads']} threads, {v['precision']}, {v['level']}")
+            for v in manifest["variants"]
+        ),
+        *(("buckets", line) for line in summary.buckets(artifact)),
         *(("placement", f"{engine}: {count} nodes") for engine, count in summary.placement(artifact).items()),
         ("chosen by", manifest["chosen_by"]),
         ("tools", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items())),

@@ -50,6 +50,7 @@ def interval(ratio: dict[str, Any]) -> str:
 def details(artifact: Artifact) -> Iterator[str]:
     """The lines below the table: the proof, then whatever the user should not miss."""
     manifest = artifact.manifest
+    yield from buckets(artifact)
     proof = manifest["verification"]
     if proof["outputs"]:
         worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)
@@ -69,6 +70,22 @@ def details(artifact: Artifact) -> Iterator[str]:
         yield f"lost: {loss['candidate']} ({loss['stage']}): {loss['reason']}"
     for note in manifest["notes"]:
         yield f"note: {note}"
+
+
+def buckets(artifact: Artifact) -> Iterator[str]:
+    """What the variants are for, where they are buckets, and what padding costs."""
+    found = artifact.evidence.get("buckets")
+    if found is None:
+        return
+    for dim in found["dims"]:
+        text = f"buckets of {dim['dim']}: {', '.join(map(str, dim['sizes']))}"
+        if dim["padding_share"] is not None:
+            one = dim["padding_share_with_one_bucket"]
+            text += f"; {dim['padding_share']:.0%} of all positions are padding, {one:.0%} with one bucket"
+        yield text
+    tested = sum(len(bucket["lengths"]) for bucket in found["padding"])
+    worst = max(bucket["largest_relative_error"] for bucket in found["padding"])
+    yield f"padding: {tested} padded requests gave what they give unpadded (largest relative error {worst:.1e})"
 
 
 def level_words(artifact: Artifact) -> str:
