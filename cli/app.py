@@ -20,7 +20,7 @@ COMMANDS = {
     "targets": "What neoc knows, what is usable here, and why not.",
     "doctor": "What is installed, what each engine lacks, one command to mend it.",
     "inspect": "Signature, operators, FLOPs, bytes, placement, verification of a model or an artifact.",
-    "run": "Run an artifact on an .npz of inputs.",
+    "run": "Run an artifact on an .npz of inputs, or on raw items.",
     "verify": "Two subjects on the user's own, perhaps labelled, data.",
     "export": "The plain ONNX and each engine's native files: no lock-in.",
     "bench": "Latency of artifacts and engines, interleaved in one run.",

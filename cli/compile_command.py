@@ -44,7 +44,19 @@ def command(
     tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
     engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the engines; repeatable.")] = None,
-    job: Annotated[Path | None, typer.Option(help="A CreateCompilationJob request (JSON).")] = None,
+    process: Annotated[
+        Path | None, typer.Option(help="YAML or JSON with preprocess: and postprocess: sections (docs/kernels.md).")
+    ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Raw items to check on: a folder of images, a table, .jsonl, .npz.")
+    ] = None,
+    fold: Annotated[
+        str, typer.Option(help="What of preprocess moves into the graph: off, exact (no bit changes), near (rounding).")
+    ] = "exact",
+    job: Annotated[
+        Path | None,
+        typer.Option(help="A CreateCompilationJob request (JSON); preprocess and postprocess may stand beside it."),
+    ] = None,
     dump: Annotated[Path | None, typer.Option(help="Write every intermediate program here.")] = None,
     threads: Annotated[int, typer.Option(help="Threads that one request may use.")] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one build or check may take.")] = None,
@@ -75,6 +87,9 @@ def command(
         arguments.check_positive(name, value)
     if tolerance is not None and not 0 <= tolerance < 1:
         raise UsageError(f"--tolerance must lie in [0, 1), not {tolerance}", fix="--tolerance 1e-4")
+    sections = _sections(process, job)
+    if raw is not None and not sections["preprocess"]:
+        raise UsageError("--raw needs a preprocess section", where=str(raw), fix="add --process FILE")
     options = CompileOptions(
         inputs=arguments.bindings(inputs or []),
         data=data,
@@ -85,6 +100,10 @@ def command(
         threads=arguments.check_threads(threads),
         timeout_s=timeout,
         race_seconds=race_seconds,
+        preprocess=sections["preprocess"],
+        postprocess=sections["postprocess"],
+        raw_data=raw,
+        fold=fold,
         dump=dump,
         decision=decision,
         reference_engine=not no_reference,
@@ -95,13 +114,27 @@ def command(
     return _compile_each(model, target, output, options, as_json)
 
 
+def _sections(process: Path | None, job: Path | None) -> dict[str, list[Any]]:
+    """The steps of --process, and of the job where that names none."""
+    if process is not None:
+        from neoc.compile.process import read_sections
+
+        return read_sections(process)
+    if job is not None:
+        from neoc.targets.job import read_job
+
+        request = read_job(job)
+        return {"preprocess": list(request.preprocess), "postprocess": list(request.postprocess)}
+    return {"preprocess": [], "postprocess": []}
+
+
 def _compile_each(model: str, names: list[str], output: Path | None, options: CompileOptions, as_json: bool) -> int:
     from neoc.compile.pipeline import compile_model
     from neoc.targets import get_target
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
     stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
-    read = (model, options.data, options.decision)
+    read = (model, options.data, options.raw_data, options.decision)
     places = {
         name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1, sources=read)
         for name in targets

@@ -80,6 +80,7 @@ def _artifact(path: Path, as_json: bool) -> int:
         ("level", summary.level_words(artifact)),
         *(("input", str(spec)) for spec in artifact.signature.inputs),
         *(("output", str(spec)) for spec in artifact.signature.outputs),
+        *summary.raw_rows(manifest),
         *(
             ("variant", f"{v['id']}, {v['threads']} threads, {v['precision']}, {v['level']}")
             for v in manifest["variants"]

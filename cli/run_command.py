@@ -1,7 +1,8 @@
-"""neoc run ARTIFACT --data IN.npz -o OUT.npz"""
+"""neoc run ARTIFACT --data IN.npz | --raw ITEMS -o OUT"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neoc.cli import arguments, console
+from neoc.compile.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +40,21 @@ def gathered(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 def command(
     artifact: Annotated[Path, typer.Argument(help="A .neoc file.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="An .npz whose arrays are named like the inputs.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz to write; with --raw also .json.")],
+    data: Annotated[Path | None, typer.Option(help="An .npz whose arrays are named like the inputs.")] = None,
+    raw: Annotated[
+        Path | None,
+        typer.Option(help="Raw items: a folder of images, .csv or other table, .jsonl of token ids, .npz."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; as raced where not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
-    """Run an artifact on an .npz of inputs; outputs of several samples are stacked."""
+    """Run an artifact on an .npz of its inputs, or on raw items through its own pre- and post-processing."""
+    if (data is None) == (raw is None):
+        raise UsageError("one of --data and --raw is needed", fix="--data inputs.npz, or --raw images/")
+    if raw is not None:
+        return _raw(artifact, raw, output, threads, as_json)
+    assert data is not None
     from neoc.compile.contracts import Signature
     from neoc.compile.inputs import load_data, save_npz
     from neoc.targets import open_artifact
@@ -54,10 +65,107 @@ def command(
         results = [session.run(sample) for sample in samples]
     arrays = gathered(results)
     save_npz(place, arrays)
+    _tell(place, len(samples), arrays, as_json)
+    return 0
+
+
+def _tell(place: Path, samples: int, arrays: Mapping[str, np.ndarray], as_json: bool) -> None:
     shapes = {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
     if as_json:
-        console.print_json({"output": str(place), "samples": len(samples), "arrays": shapes})
+        console.print_json({"output": str(place), "samples": samples, "arrays": shapes})
     else:
         rows = [(name, dtype, "x".join(map(str, shape))) for name, (dtype, shape) in shapes.items()]
         console.table(str(place), ("output", "dtype", "shape"), rows)
-    return 0
+
+
+# ---- raw items -------------------------------------------------------------------------------
+
+
+def _raw(artifact: Path, raw: Path, output: Path, threads: int | None, as_json: bool) -> int:
+    """Answers in the order of the items; items that failed are named, and make the exit status 2."""
+    from neoc.compile import raw_files
+    from neoc.compile.inputs import save_npz
+    from neoc.targets import open_artifact
+
+    place = arguments.output_file(output, "answers.json", several=False, sources=(artifact, raw))
+    if place.suffix not in (".json", ".npz"):
+        raise UsageError("answers are written as .json or .npz", where=str(place), fix="-o answers.json")
+    with open_artifact(artifact, threads=threads) as session:
+        if session.raw is None:
+            session.run_raw([])  # raises what there is to say
+            raise AssertionError("a session without steps ran raw items")
+        items = raw_files.load(raw, session.raw.slots)
+        answers = session.run_raw(items.items)
+    failed = {n: a for n, a in zip(items.names, answers, strict=True) if isinstance(a, Exception)}
+    done = {n: a for n, a in zip(items.names, answers, strict=True) if isinstance(a, dict)}
+    if not done:
+        raise InvalidInput(
+            "no item could be run", where=str(raw), why=str(next(iter(failed.values()), "there is none"))
+        )
+    if place.suffix == ".npz":
+        save_npz(place, stacked(done))
+    else:
+        _write_json(place, [_record(n, a) for n, a in zip(items.names, answers, strict=True)])
+    for name, error in failed.items():
+        console.error(f"{name}: {error}")
+    if as_json:
+        console.print_json(
+            {"output": str(place), "items": len(answers), "failed": {n: str(e) for n, e in failed.items()}}
+        )
+    else:
+        shown = list(done.items())[:20]
+        rows = [(n, *(_text(a[key]) for key in a)) for n, a in shown]
+        rest = len(done) - len(shown)
+        console.table(str(place), ("item", *shown[0][1]), rows, f"and {rest} more" if rest else "")
+    return InvalidInput.exit_status if failed else 0
+
+
+def stacked(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Answers as arrays: stacked where the shapes agree, else numbered by item; parts of an answer as NAME.PART.
+
+    `item` holds the items' names in order.
+    """
+    import numpy as np
+
+    flat = [_flat(answer) for answer in answers.values()]
+    found: dict[str, np.ndarray] = {"item": np.array(list(answers))}
+    for name in dict.fromkeys(key for answer in flat for key in answer):
+        values = {item: np.asarray(a[name]) for item, a in zip(answers, flat, strict=True) if name in a}
+        if len(values) == len(flat) and len({(v.shape, v.dtype.kind) for v in values.values()}) == 1:
+            found[name] = np.stack(list(values.values()))
+        else:
+            found |= {f"{name}.{i}": values[item] for i, item in enumerate(answers) if item in values}
+    return found
+
+
+def _flat(answer: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in answer.items():
+        made |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return made
+
+
+def _record(name: str, answer: object) -> dict[str, Any]:
+    return {"item": name, "error": str(answer)} if isinstance(answer, Exception) else {"item": name, "answer": answer}
+
+
+def _write_json(place: Path, records: list[dict[str, Any]]) -> None:
+    from neoc.compile.files import atomic_file
+
+    with atomic_file(place) as file:
+        file.write(json.dumps(records, indent=1, default=_plain).encode())
+
+
+def _plain(value: Any) -> Any:
+    """numpy's values as JSON's, floats as the shortest text that gives them back."""
+    if value.dtype.kind == "f" and value.dtype.itemsize < 8:
+        value = value.astype(str).astype(float)
+    return value.tolist()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and "labels" in value:
+        scores = value["values"] if "values" in value else value["scores"]
+        return ", ".join(f"{n} {v:.3g}" for n, v in zip(value["labels"], scores, strict=False)) or "-"
+    text = json.dumps(value, default=_plain)
+    return text if len(text) <= 60 else text[:57] + "..."

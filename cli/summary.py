@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from neoc.cli import console
@@ -57,6 +58,8 @@ def details(artifact: Artifact) -> Iterator[str]:
         witnesses = artifact.evidence.get("corroborated_by", [])
         who = f"{', '.join(witnesses)} computed the same" if witnesses else "nobody but the winner's library vouches"
         yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
+        if "raw" in proof:
+            yield _raw_proof(proof["raw"])
         vacuous = [o["name"] for o in proof["outputs"] if o["vacuous"]]
         if proof["why"]:
             yield f"level {artifact.level}: {proof['why']}"
@@ -86,6 +89,36 @@ def buckets(artifact: Artifact) -> Iterator[str]:
     tested = sum(len(bucket["lengths"]) for bucket in found["padding"])
     worst = max(bucket["largest_relative_error"] for bucket in found["padding"])
     yield f"padding: {tested} padded requests gave what they give unpadded (largest relative error {worst:.1e})"
+
+
+def _raw_proof(raw: Mapping[str, Any]) -> str:
+    worst = max((step["max_abs_error"] for step in raw["steps"]), default=0.0)
+    kind = f"{raw['given_items']} of them given" if raw["given_items"] else "made up"
+    return f"raw items: {raw['items']} ({kind}); kernels within {worst:.1e} of their plain twins"
+
+
+def raw_rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The raw signature, what `run_raw` and `neoc run --raw` take and give, and the steps around the tensors."""
+    raw = manifest.get("raw")
+    if raw is None:
+        return
+    batch = "any number of items" if raw["batch"] is None else f"{raw['batch']} items"
+    for item in raw["items"]:
+        yield "raw input", f"{item['name']}: {item['kind']}, {item['takes']}"
+    for answer in raw["answers"]:
+        yield "raw output", f"{answer['name']}: {answer['gives']}"
+    yield "batch", f"{batch} at a time"
+    for word in ("pre", "post"):
+        for step in manifest[word]:
+            yield f"{word}process", f"{step['name']}: {_short_options(step['options'])}"
+    for cpu, files in manifest.get("kernels", {}).items():
+        yield "object code", f"{len(files)} kernels for {cpu}"
+
+
+def _short_options(options: Mapping[str, Any]) -> str:
+    """The options that are set, long ones cut."""
+    said = {key: json.dumps(value) for key, value in options.items() if value is not None}
+    return ", ".join(f"{key} {text if len(text) <= 60 else text[:57] + '...'}" for key, text in said.items())
 
 
 def level_words(artifact: Artifact) -> str:

@@ -36,6 +36,7 @@ from neoc.compile.options import Bucketing, CompileOptions
 from neoc.compile.padding import Cut, Padding, evaluate
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
+from neoc.compile.raw_proof import RawProof, prove_pre
 from neoc.compile.reference import Sample, gather, oracles
 
 LENGTHS = 4
@@ -64,6 +65,8 @@ class Prepared:
     plan: buckets.BucketPlan
     padding: Padding
     buckets: tuple[Bucket, ...]
+    raw: RawProof | None = None
+    """of the steps around the model, on requests among those that were padded"""
 
     def as_dict(self) -> dict[str, Any]:
         """For the evidence: the plan and what was tested."""
@@ -92,6 +95,9 @@ def prepare(shop: Workshop, program: Program, lower: Lower) -> Prepared:
             options,
             inputs=buckets.bound(options.inputs, program.signature, bind),
             data=None,
+            preprocess=(),  # steps stay around all the buckets together, where they are proven
+            postprocess=(),
+            raw_data=None,
             bucketing=None,
             dump=None if options.dump is None else options.dump / name,
             race_seconds=options.race_seconds / len(plan.binds()),
@@ -102,7 +108,7 @@ def prepare(shop: Workshop, program: Program, lower: Lower) -> Prepared:
         made.append(
             Bucket(bind, lower(bound, name), bound, padded, sum(t.given for t in tested), _proven(tested, proof))
         )
-    return Prepared(plan, proof.padding, tuple(made))
+    return Prepared(plan, proof.padding, tuple(made), proof.raw)
 
 
 @contextmanager
@@ -166,6 +172,7 @@ class _Proof:
     trials: tuple[_Trial, ...]
     reports: tuple[tuple[OutputReport, ...], ...]
     """of each trial"""
+    raw: RawProof | None = None
 
 
 def _proven(tested: Sequence[_Trial], proof: _Proof) -> dict[str, Any]:
@@ -206,7 +213,8 @@ def _proof(shop: Workshop, session: Session, program: Program, plan: buckets.Buc
     seed = shop.options.seed
     least, others = _least(session, program, plan, seed)
     given = _given(shop, session, program, plan)
-    trials = [*given, *_generated(session, program, plan, least, others, seed)]
+    raw, cooked = _cooked(shop, session, program, plan)
+    trials = [*given, *cooked, *_generated(session, program, plan, least, others, seed)]
     first: PaddingChanges | None = None
     for values, flipped in _pad_values(program, shop.options.bucketing):
         if flipped:
@@ -215,7 +223,7 @@ def _proof(shop: Workshop, session: Session, program: Program, plan: buckets.Buc
         runs = [_padded_run(session, program, padding, trial) for trial in trials]
         padding = replace(padding, cuts=_cuts(program, plan, trials, runs))
         try:
-            return _Proof(padding, tuple(trials), tuple(_compared(shop, program, padding, trials, runs)))
+            return _Proof(padding, tuple(trials), tuple(_compared(shop, program, padding, trials, runs)), raw)
         except PaddingChanges as error:
             first = first or error
     assert first is not None
@@ -252,8 +260,7 @@ def _given(shop: Workshop, session: Session, program: Program, plan: buckets.Buc
     if shop.options.data is None:
         return
     for number, feeds in enumerate(inputs.load_data(shop.options.data, program.signature)):
-        sizes = Padding(plan.binds()[0]).sizes(program.signature, feeds)
-        bind = next((b for b in plan.binds() if all(size <= b[dim] for dim, size in sizes.items())), None)
+        sizes, bind = _place(program, plan, feeds)
         where = f"{shop.options.data}, sample {number}"
         if bind is None:
             raise InvalidInput(
@@ -266,6 +273,39 @@ def _given(shop: Workshop, session: Session, program: Program, plan: buckets.Buc
             yield _Trial(bind, sizes, feeds, session.run(feeds), given=True)
         except (FeedError, WorkerRefused) as error:
             raise InvalidInput("the model rejects the given data", where=where, why=error.why or str(error)) from error
+
+
+def _place(
+    program: Program, plan: buckets.BucketPlan, feeds: Sample
+) -> tuple[dict[str, int], Mapping[str, int] | None]:
+    """The sizes of the bucketed dimensions, and the smallest bucket that holds them."""
+    sizes = Padding(plan.binds()[0]).sizes(program.signature, feeds)
+    return sizes, next((b for b in plan.binds() if all(size <= b[dim] for dim, size in sizes.items())), None)
+
+
+def _cooked(
+    shop: Workshop, session: Session, program: Program, plan: buckets.BucketPlan
+) -> tuple[RawProof | None, list[_Trial]]:
+    """Requests that the program's own steps make of raw items; made-up ones that no bucket holds are left out."""
+    if not program.pre and not program.post:
+        return None, []
+    raw = prove_pre(shop, program, program)
+    trials, kept = [], []
+    for number, feeds in enumerate(raw.samples):
+        sizes, bind = _place(program, plan, feeds)
+        given = number < raw.given_samples
+        if bind is None and given:
+            raise InvalidInput(
+                "the raw items do not fit the buckets",
+                where=f"{shop.options.raw_data}, batch {number}",
+                why=f"it has {buckets.label(sizes)}, and the largest bucket is {buckets.label(plan.binds()[-1])}",
+                fix="add a larger bucket, or let the step cut items with max_length",
+            )
+        if bind is not None:
+            trials.append(_Trial(bind, sizes, feeds, session.run(feeds), given=given))
+            kept.append(raw.counts[number])
+    raw.counts = kept
+    return raw.prove_post(tuple(t.wanted for t in trials)), trials
 
 
 def _generated(

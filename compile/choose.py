@@ -134,7 +134,7 @@ def _replayed(shop: Workshop, verified: Sequence[Verified], decision: Path) -> t
 
 def _sample(verified: Verified) -> Sample:
     assert verified.reference is not None
-    return verified.reference.samples[0]
+    return verified.reference.fed[0]
 
 
 def _report(

@@ -19,6 +19,7 @@ from neoc.compile.errors import FeedError
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
+    from neoc.compile.raw import RawSteps
 
 Scalar = str | int | float | bool
 Dim = int | str | None
@@ -305,18 +306,27 @@ class Session(ABC):
     outputs: tuple[TensorSpec, ...]
     concurrency: int = 1
     """how many threads may call `run` at once"""
+    raw: RawSteps | None = None
+    """the steps around the model, where its program declares any: `open_artifact` sets them"""
 
     @abstractmethod
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name; those not asked for are not paid for. Raises FeedError."""
 
     def run_raw(self, items: Sequence[object]) -> list[object]:
-        """Raw items through the program's `pre`, the model and its `post`."""
-        raise FeedError(
-            "this artifact takes tensors, not raw items",
-            why="its program declares no pre-processing",
-            fix="call run() with the arrays named in session.inputs",
-        )
+        """Raw items through the program's `pre`, the model and its `post`: one answer an item, {name: value}.
+
+        Batches are made here, to the model's own size. Each item fails alone: a FeedError takes its answer's place. A
+        table (2-D array, DataFrame, Arrow table, mapping of columns) stands for its rows. Raises FeedError where the
+        program declares no steps, UsageError where answers cannot be told apart, MissingTool without llvmlite.
+        """
+        if self.raw is None:
+            raise FeedError(
+                "this artifact takes tensors, not raw items",
+                why="its program declares no pre-processing",
+                fix="call run() with the arrays named in session.inputs, or compile the model with --process",
+            )
+        return self.raw.run(self, items)
 
     @abstractmethod
     def close(self) -> None:

@@ -18,7 +18,7 @@ from neoc.compile.container import MAX_MEMBERS, name_fault
 from neoc.compile.contracts import Numerics, Toolchain, dtype_of, level_of
 from neoc.compile.errors import InternalError, InvalidArtifact
 
-FORMAT = "1.0"
+FORMAT = "1.1"
 """major.minor. A reader takes every minor version of its major one: a minor version only adds what may be ignored."""
 MANIFEST, EVIDENCE = "manifest.json", "evidence.json"
 
@@ -92,11 +92,15 @@ def check(manifest: Mapping[str, Any], sizes: Mapping[str, int], where: str) -> 
         if key not in manifest:
             raise invalid(place, f"{key} is missing")
         _fit(manifest[key], spec, key, place)
+    for key, spec in _OPTIONAL.items():
+        if key in manifest:
+            _fit(manifest[key], spec, key, place)
     _check_members(manifest["members"], sizes, place)
     _check_variants(manifest["variants"], place)
     _check_padding(manifest, place)
     named = [path for variant in manifest["variants"] for step in variant["steps"] for path in step["members"].values()]
-    for path in [*named, *manifest["program"].values()]:
+    objects = [path for files in manifest.get("kernels", {}).values() for path in files.values()]
+    for path in [*named, *manifest["program"].values(), *objects]:
         if path not in manifest["members"]:
             raise invalid(place, f"it names member {path!r}, which is not there")
 
@@ -222,6 +226,14 @@ def _natural(value: Any) -> bool:
     return _is(value, int) and 0 <= value < 2**63
 
 
+def _batch(value: Any) -> bool:
+    return value is None or (_is(value, int) and 0 < value < 2**31)
+
+
+def _file_name(value: Any) -> bool:
+    return _safe_name(value) and "/" not in value
+
+
 def _sha256(value: Any) -> bool:
     return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
@@ -298,6 +310,15 @@ _FIELDS: dict[str, Any] = {
     "evidence": {"sha256": _sha256, "size": _natural},
 }
 """The fields that neoc itself reads. manifest.schema.json says all that is written."""
+_OPTIONAL: dict[str, Any] = {
+    "raw": {
+        "items": [{"name": str, "kind": str, "takes": str}],
+        "answers": [{"name": str, "gives": str}],
+        "batch": _batch,
+    },
+    "kernels": _Map(_safe_name, _Map(_file_name, str)),
+}
+"""since format 1.1"""
 
 
 def invalid(where: str, why: str) -> InvalidArtifact:
@@ -317,6 +338,8 @@ def renamed(manifest: Mapping[str, Any], stored: Mapping[str, str]) -> dict[str,
             step["members"] = _stored(step.get("members", {}), stored, f"step {step.get('engine')}")
         variant["members"] = sorted({path for step in variant.get("steps", ()) for path in step["members"].values()})
     copy["program"] = _stored(copy.get("program", {}), stored, "the program")
+    if "kernels" in copy:
+        copy["kernels"] = {cpu: _stored(files, stored, "a kernel") for cpu, files in copy["kernels"].items()}
     return copy
 
 

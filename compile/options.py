@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from neoc.compile.contracts import Dim, EngineOptions
 
+FOLDS = ("off", "exact", "near")
 PRECISIONS = ("fp32", "bf16", "int8", "auto")
 
 
@@ -60,6 +62,14 @@ class CompileOptions:
     """an evidence.json or artifact whose decision is replayed instead of racing"""
     bucketing: Bucketing | None = None
     """compile for several sizes of open dimensions, as variants of one artifact"""
+    preprocess: Sequence[Any] = ()
+    """steps before the model: {name: options} or kernel objects (compile/process.py)"""
+    postprocess: Sequence[Any] = ()
+    """steps behind it"""
+    raw_data: Path | None = None
+    """raw items (compile/raw_files.py) that the model with its steps is checked on, beside made-up ones"""
+    fold: str = "exact"
+    """what of `preprocess` moves into the graph: 'off'; 'exact': what changes no bit; 'near': float32 rounding too"""
     seed: int = 0
     use_cache: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,8 +69,11 @@ def pack_artifact(
     if prepared is not None:
         manifest["padding"] = prepared.padding.as_dict()
         evidence["buckets"] = prepared.as_dict()
+        if prepared.raw is not None:
+            manifest["verification"]["raw"] = prepared.raw.as_dict()
+    objects = _raw(program, target, manifest)
     native = {name: path for decision in decisions for name, path in decision.members().items()}
-    return pack(place, manifest=manifest, members={**plain, **native}, evidence=evidence)
+    return pack(place, manifest=manifest, members={**plain, **native, **objects}, evidence=evidence)
 
 
 def _manifest(
@@ -91,6 +95,29 @@ def _manifest(
         "chosen_by": decisions[0].chosen.by,
         "notes": list(dict.fromkeys([*program.notes, *notes])),
     }
+
+
+def _raw(program: Program, target: Target, facts: dict[str, Any]) -> dict[str, Path]:
+    """The raw signature into `facts`, and object code of the kernels, for machines of this kind, as members."""
+    if not program.pre and not program.post:
+        return {}
+    from neoc.compile.raw import RawPipeline
+    from neoc.kernels import jit
+    from neoc.kernels.errors import KernelCompileError
+
+    pipeline = RawPipeline(facts["pre"], facts["post"], program.signature)
+    facts["raw"] = pipeline.as_dict()
+    if target.arch != platform.machine():
+        return {}
+    try:
+        files = jit.compile_all(pipeline.kernels())
+        cpu = jit.cpu_key()
+    except KernelCompileError as error:
+        facts["notes"].append(f"no object code of kernels was stored: {error}")
+        return {}
+    names = {path.name: f"kernels/{cpu}/{path.name}" for path in files}
+    facts["kernels"] = {cpu: names} if names else {}
+    return {names[path.name]: path for path in files}
 
 
 def _description(target: Target) -> dict[str, Any]:
@@ -176,6 +203,7 @@ def _verification(chosen: Chosen) -> dict[str, Any]:
         "judged_by": chosen.verified.judged_by,
         "samples": len(reference.samples),
         "given_samples": reference.given,
+        **({} if reference.raw is None else {"raw": reference.raw.as_dict()}),
         "outputs": [report.as_dict() for report in chosen.verified.reports],
     }
 

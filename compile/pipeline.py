@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from neoc.compile import bucketed, build, choose, frontends, pack, passes, plan, registry, verify
+from neoc.compile import bucketed, build, choose, frontends, pack, passes, plan, process, registry, verify
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
-from neoc.compile.options import CompileOptions
+from neoc.compile.errors import UsageError
+from neoc.compile.options import FOLDS, CompileOptions
 from neoc.compile.program import Program
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -63,13 +64,22 @@ def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[s
 
 
 def lower(source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:
-    """The source in normal form; every step is dumped where options.dump names a folder."""
+    """The source in normal form, with its steps; every pass is dumped where options.dump names a folder."""
+    if options.fold not in FOLDS:
+        raise UsageError(f"unknown fold {options.fold!r}", fix=f"one of: {', '.join(FOLDS)}")
     progress("load", str(source))
     program = frontends.load(source, options.inputs)
     dump = Dump(options.dump)
     dump.program("loaded", program)
     progress("passes", program.provenance.name)
-    return passes.run(program, passes.DEFAULT, callback=dump.after_pass)
+    program = passes.run(program, passes.DEFAULT, callback=dump.after_pass)
+    program = process.attach(program, options.preprocess, options.postprocess)
+    if not program.pre or options.fold == "off" or options.bucketing is not None:
+        return program
+    folds = passes.fold_steps(program, options.fold)
+    if folds and options.data is not None:
+        return program.with_note("no step was folded into the graph: --data holds tensors as the source takes them")
+    return passes.run(program, folds, callback=dump.after_pass)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class Program:
     source: Source | None = None
     pre: tuple[ProcessStep, ...] = ()
     post: tuple[ProcessStep, ...] = ()
+    unfolded: Program | None = field(default=None, repr=False, compare=False)
+    """the same before a step of `pre` was folded into the graph: its inputs are those of the source"""
     notes: tuple[str, ...] = ()
     """what the user should know of the lowering: 'opset conversion failed, kept 12: ...'"""
 

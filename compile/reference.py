@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neoc.compile import inputs, onnx_io, parity, passes, registry
+from neoc.compile import inputs, onnx_io, parity, passes, raw_proof, registry
 from neoc.compile.analysis import cost
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Session, Signature
@@ -26,6 +26,7 @@ from neoc.compile.float64 import widen_array, widen_model, widen_signature
 from neoc.compile.frontends import load
 from neoc.compile.options import InputBinding
 from neoc.compile.program import Program
+from neoc.compile.raw_proof import RawProof
 
 Sample = Mapping[str, np.ndarray]
 
@@ -53,6 +54,10 @@ class Reference:
     """other oracles that computed the same"""
     exact: bool = False
     """True where oracles disagreed and the outputs here are what a float64 run confirmed"""
+    fed: tuple[Sample, ...] = ()
+    """the samples as candidates take them: with kernels where the source gets the plain twins, and with folded steps"""
+    raw: RawProof | None = None
+    """of the samples that were made of raw items"""
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,13 +84,23 @@ def gather(
     (None: those of --data). Raises InvalidInput where the source rejects the data (given or generated), NoCandidate
     where nothing runs the source.
     """
+    served, program = program, program.unfolded or program
     if program.source is None:
         raise ValueError("a program without a source has no reference")
     given: list[Sample] = []
     if shop.options.data is not None:
         given += inputs.load_data(shop.options.data, program.signature)
     count = len(given) if own is None else own
+    raw = raw_proof.prove_pre(shop, program, served) if program.pre or program.post else None
+    fed = list(given)
+    if raw is not None:
+        given += raw.samples
+        fed += raw.fed
+        count += raw.given_samples
     given += samples
+    first_raw = len(fed) - (0 if raw is None else len(raw.samples))
+    fed += samples
+    generate = program is served  # what is made up for the source does not fit a folded program
     notes: list[str] = []
     refusals: dict[str, str] = {}
     rejected: InvalidInput | None = None
@@ -94,7 +109,7 @@ def gather(
         worker = shop.worker(f"reference {engine}", engine)
         try:
             session = worker.open_source(engine, program.source.path, program.signature)
-            answered = _answer(session, program, given, shop.options.seed, notes)
+            answered = _answer(session, program, given, shop.options.seed if generate else None, notes)
         except (WorkerFailure, UnsupportedModel) as error:
             refusals[engine] = str(error)
             continue
@@ -108,8 +123,19 @@ def gather(
             continue
         samples, outputs = answered
         moved = parity.movement(outputs, rtol)
-        first = Reference(engine, tuple(samples), tuple(outputs), moved, count, notes=tuple(notes))
-        return _second_opinion(shop, program, first, rtol)
+        first = Reference(
+            engine,
+            tuple(samples),
+            tuple(outputs),
+            moved,
+            count,
+            fed=(*fed, *samples[len(fed) :]),
+            notes=tuple(notes),
+        )
+        settled = _second_opinion(shop, program, first, rtol)
+        if raw is None:
+            return settled
+        return replace(settled, raw=raw.prove_post(settled.outputs[first_raw : first_raw + len(raw.samples)]))
     if rejected is not None:
         raise rejected
     if "rejected every generated input" in refusals.values():
@@ -133,10 +159,10 @@ def _answer(
     session: Session,
     program: Program,
     given: Sequence[Sample],
-    seed: int,
+    seed: int | None,
     notes: list[str],
 ) -> tuple[list[Sample], list[Mapping[str, Any]]] | None:
-    """(samples, outputs), the user's first; None where no generated sample is accepted and none was given."""
+    """(samples, outputs), the given ones first; without a seed no others. None where there are none at all."""
     samples: list[Sample] = []
     outputs: list[Mapping[str, Any]] = []
     for index, sample in enumerate(given):
@@ -150,6 +176,8 @@ def _answer(
                 fix="check names, shapes and values against `neoc inspect`",
             ) from error
         samples.append(sample)
+    if seed is None:
+        return samples, outputs
     try:
         for generated in _generated(program, seed):
             try:

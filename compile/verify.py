@@ -75,7 +75,7 @@ def verify_all(shop: Workshop, program: Program, target: Target, candidates: Seq
     answers = [a for c in runnable if (a := _answer(shop, target, c, reach[c.plan.id], reference)) is not None]
     passed, failed = _judge(answers, reference.outputs, reference, rtol, reference.name)
     if failed and not reference.exact:
-        exact = in_float64(shop, program, reference.samples)
+        exact = in_float64(shop, program.unfolded or program, reference.samples)
         if exact is not None:
             more, failed = _settle(failed, exact, reference, rtol)
             passed += more
@@ -187,7 +187,7 @@ def _answer(
             rehearsed_for=None if reach[0] is Numerics.EXECUTED else target,
         )
         stage = "run"
-        outputs = [session.run(sample) for sample in reference.samples]
+        outputs = [session.run(sample) for sample in reference.fed]
     except NeocError as error:
         worker.close()
         shop.lose(candidate.plan, stage, error)
@@ -265,4 +265,4 @@ def _departure(
         if not all(parity.compare(name, got.get(name), want[name], rtol).ok for name in want)
     )
     absent = None if answer.numerics is Numerics.EXECUTED else target
-    return first_departure(shop, program, target, answer.candidate, reference.samples[index], rtol, absent)
+    return first_departure(shop, program, target, answer.candidate, reference.fed[index], rtol, absent)

@@ -281,6 +281,10 @@ class RemoteSession(Session):
         """what the engine's own `open` took, in the child"""
         self.first_run_seconds: float | None = None
         """what the first run took, in the child; None before it"""
+        if declared := facts.get("raw"):
+            from neoc.compile.raw import around
+
+            self.raw = around(declared["pre"], declared["post"], signature)
         self._engine_name, self._number = engine_name, facts["session"]
         self._feed_check = FeedCheck(self.inputs)
         self._kept: OrderedDict[tuple[tuple[str, int], ...], tuple[int, Feeds]] = OrderedDict()

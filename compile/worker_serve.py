@@ -230,7 +230,9 @@ class Operations:
         gc.collect()
         gc.freeze()
         signature = Signature(tuple(entry.session.inputs), tuple(entry.session.outputs))
-        return Message("opened", {"session": number, "signature": signature.as_dict(), "open_s": seconds})
+        facts = {"session": number, "signature": signature.as_dict(), "open_s": seconds}
+        declared = getattr(entry.session.raw, "declared", None)
+        return Message("opened", facts if declared is None else facts | {"raw": declared})
 
     def _put(self, message: Message) -> Message:
         for number in message.body["drop"]:

@@ -135,6 +135,19 @@ class ImagePreprocess:
         h, w = self._height, self._width
         return (count, 3, h, w) if self._layout == "NCHW" else (count, h, w, 3)
 
+    def kernels(self) -> tuple[jit.Kernel, ...]:
+        """Every kernel that a call may use, whatever the sizes of the images."""
+        from neoc.kernels import quantize
+
+        used = list(planning.kernels_of(self._mode))
+        if not self._float:
+            used.append(self._finish())
+        if self._spec["source"] != "rgb":
+            used.append(image_scalar.yuv_to_rgb)
+        if self._dtype == "bfloat16":
+            used.append(quantize._to_bfloat16)
+        return (*used, jit.RUN_CALLS)
+
     # --- the call ---
 
     def __call__(

@@ -94,6 +94,21 @@ def resizer(mode: str, g: Geometry) -> Resize:
     return _linear(g, table(w, fw, "x"), table(h, fh, "y"))
 
 
+def kernels_of(mode: str) -> tuple[Kernel, ...]:
+    """Every kernel that the resize of a mode may take, over all geometries."""
+    library, _, rest = mode.partition("-")
+    if library == "torch":
+        return (image_scalar.float_resize,)
+    if library == "none" or rest == "nearest":
+        return (image_scalar.nearest,)
+    if library != "opencv":
+        return (image_ir.fixed_horizontal, image_ir.fixed_vertical)
+    if rest == "bicubic":
+        return (image_scalar.opencv_cubic,)
+    area = (image_scalar.opencv_area,) if rest == "area" else ()
+    return (image_ir.opencv_linear, image_scalar.opencv_area_whole, *area)
+
+
 def _rows(y: Taps, g: Geometry, count: int) -> NDArray[np.int32]:
     """The row index of each tap, clamped: int32 [height, count]."""
     index = y.first[:, None] + np.arange(count)

@@ -218,18 +218,28 @@ def compile_all(kernels: Iterable[Kernel] | None = None, folder: Path | None = N
 
 def install(folder: Path) -> int:
     """Put object files made by `compile_all` on a machine of the same kind into the cache; returns how many."""
+    return install_objects({path.name: path.read_bytes() for path in sorted(folder.glob("*.o"))})
+
+
+def install_objects(objects: Mapping[str, bytes | memoryview]) -> int:
+    """Put object code, file name -> bytes, into the cache; returns how many there were. What is there stays."""
     target = _cpu_folder()
-    found = sorted(folder.glob("*.o"))
-    for path in found:
-        _write(target / path.name, path.read_bytes())
-    return len(found)
+    for name, data in objects.items():
+        if not (target / name).is_file():
+            _write(target / name, data)
+    return len(objects)
+
+
+def cpu_key() -> str:
+    """The name of this machine's kind: object code made where it is the same runs here."""
+    return _cpu_folder().name
 
 
 # --- native calls in a row ----------------------------------------------------------------------------
 
 
 @ir_kernel("run_calls", "u64*", "i64", "i64")
-def _run_calls_ir(features: frozenset[str]) -> str:
+def RUN_CALLS(features: frozenset[str]) -> str:
     """calls[n][width]: slot 0 is an entry's address, the others its argument block."""
     return """
 define void @run_calls(ptr %calls, i64 %n, i64 %width) {
@@ -255,8 +265,8 @@ end:
 
 def run_calls(calls: NDArray[np.uint64]) -> None:
     """Run calls[n, 1 + slots] one after another in one native call, the GIL released."""
-    entry = _run_calls_ir._entry or _run_calls_ir.load()
-    entry(_run_calls_ir.slots(calls, calls.shape[0], calls.shape[1]))
+    entry = RUN_CALLS._entry or RUN_CALLS.load()
+    entry(RUN_CALLS.slots(calls, calls.shape[0], calls.shape[1]))
 
 
 def run_blocks(
@@ -290,9 +300,13 @@ class _Llvm:
     """llvmlite's binding, set up once: host features, target machine, linker."""
 
     def __init__(self) -> None:
-        import llvmlite
-        import llvmlite.binding as llvm
-
+        try:
+            import llvmlite
+            import llvmlite.binding as llvm
+        except ImportError as error:
+            raise KernelCompileError(
+                "kernels cannot be linked", why="llvmlite is not installed", fix="pip install 'neoc[kernels]'"
+            ) from error
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self.binding = llvm
@@ -466,7 +480,7 @@ def _link(item: Kernel) -> int:
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | memoryview) -> None:
     """Beside, then renamed: another process sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)

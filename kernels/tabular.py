@@ -154,6 +154,10 @@ class TabularPreprocess:
         """Columns of the result."""
         return sum(_outputs(b) for b in self.blocks)
 
+    def kernels(self) -> tuple[jit.Kernel, ...]:
+        """Every kernel that a call may use, whatever the table."""
+        return (*(table[self.dtype] for table in (NUMERIC, RUN, ONEHOT, CATEGORY)), jit.RUN_CALLS)
+
     def _placed(self) -> list[tuple[Block, int]]:
         """Each block and its first output."""
         placed, at = [], 0

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from neoc.compile.errors import MissingTool, UsageError
+from neoc.compile.process import sections
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Job:
     """as --input takes them"""
     output: Path | None
     timeout_s: float | None
+    preprocess: tuple[Any, ...] = ()
+    """neoc's own: SageMaker's request has no such field"""
+    postprocess: tuple[Any, ...] = ()
 
 
 def read_job(path: Path) -> Job:
@@ -43,12 +47,15 @@ def read_job(path: Path) -> Job:
     if limit is not None and not (isinstance(limit, int | float) and limit > 0):
         raise UsageError("MaxRuntimeInSeconds is no number above zero", where=str(path), fix="give whole seconds")
     place = output.get("S3OutputLocation")
+    steps = sections(request, str(path), strict=False)
     return Job(
         model=str(_local(str(_field(source, path, "S3Uri", str)), path)),
         target=_target(output, path),
         inputs=_inputs(source.get("DataInputConfig"), path),
         output=None if place is None else _local(str(place), path),
         timeout_s=None if limit is None else float(limit),
+        preprocess=tuple(steps["preprocess"]),
+        postprocess=tuple(steps["postprocess"]),
     )
 
 

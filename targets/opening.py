@@ -50,10 +50,12 @@ def open_artifact(
             for one, own in zip(chosen, engines, strict=True)
         ]
         stack.pop_all()
-    if padding is None:
-        return sessions[0]
-    buckets = [(one["bind"], session) for one, session in zip(chosen, sessions, strict=True)]
-    return BucketSession(buckets, artifact.signature, padding)
+    session = sessions[0]
+    if padding is not None:
+        buckets = [(one["bind"], each) for one, each in zip(chosen, sessions, strict=True)]
+        session = BucketSession(buckets, artifact.signature, padding)
+    _surround(session, artifact)
+    return session
 
 
 def _padding(artifact: Artifact) -> Padding | None:
@@ -92,6 +94,26 @@ def _open_variant(
         ]
         stack.pop_all()
     return sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
+
+
+def _surround(session: Session, artifact: Artifact) -> None:
+    """The steps that the artifact declares around the model, and object code of their kernels made for this CPU."""
+    facts = artifact.manifest
+    if not facts["pre"] and not facts["post"]:
+        return
+    from neoc.compile.raw import around
+    from neoc.kernels import jit
+    from neoc.kernels.errors import KernelCompileError
+
+    session.raw = around(facts["pre"], facts["post"], Signature(session.inputs, session.outputs))
+    objects = facts.get("kernels", {})
+    try:
+        files = objects.get(jit.cpu_key(), {}) if objects else {}
+    except KernelCompileError:  # without llvmlite nothing can be linked: run_raw will say so, run needs none
+        return
+    if files:
+        contents = artifact.read(files.values())
+        jit.install_objects({name: contents[path] for name, path in files.items()})
 
 
 def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> list[Engine]:
@@ -206,9 +228,6 @@ class _WorkerSession(Session):
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         return self._session.run(feeds, outputs)
-
-    def run_raw(self, items: Sequence[object]) -> list[object]:
-        return self._session.run_raw(items)
 
     def close(self) -> None:
         self._worker.close()

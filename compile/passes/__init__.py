@@ -13,6 +13,7 @@ from neoc.compile.passes.common_values import CommonValues
 from neoc.compile.passes.convert_opset import ConvertOpset
 from neoc.compile.passes.dead_code import DeadCode
 from neoc.compile.passes.fold_constants import FoldConstants
+from neoc.compile.passes.fold_pre import FoldPre, foldable
 from neoc.compile.passes.fold_shapes import FoldShapes
 from neoc.compile.passes.identities import Identities
 from neoc.compile.passes.infer_shapes import InferShapes
@@ -23,6 +24,7 @@ from neoc.compile.passes.legalize import Legalize
 from neoc.compile.passes.lift_constants import LiftConstants
 from neoc.compile.passes.manager import Callback, Pass, Repeat, run
 from neoc.compile.passes.unique_names import UniqueNames
+from neoc.compile.program import Program
 
 __all__ = [
     "DEFAULT",
@@ -32,6 +34,7 @@ __all__ = [
     "ConvertOpset",
     "DeadCode",
     "FoldConstants",
+    "FoldPre",
     "FoldShapes",
     "Identities",
     "InferShapes",
@@ -43,6 +46,7 @@ __all__ = [
     "Pass",
     "Repeat",
     "UniqueNames",
+    "fold_steps",
     "run",
 ]
 
@@ -66,3 +70,9 @@ DEFAULT: tuple[Pass, ...] = (
         )
     ),
 )
+
+
+def fold_steps(program: Program, mode: str) -> tuple[Pass, ...]:
+    """The passes that move image steps of the program into its graph, as far as `mode` allows ('exact', 'near')."""
+    inputs = foldable(program)
+    return (FoldPre(mode, inputs), *DEFAULT) if inputs else ()

@@ -98,7 +98,9 @@ class _Runner:
         return after
 
     def _check(self, step: Pass, before: Program, after: Program) -> None:
-        message = verify.signature_fault(before.signature, after.signature, getattr(step, "bound", frozenset()))
+        bound: frozenset[str] = getattr(step, "bound", frozenset())
+        retyped: frozenset[str] = getattr(step, "retyped", frozenset())
+        message = verify.signature_fault(before.signature, after.signature, bound, retyped)
         if message is not None:
             raise self._failure(step, after, message)
         fault = verify.first_fault(after, names=self._unique)

@@ -48,14 +48,18 @@ def first_fault(program: Program, *, names: bool = True) -> Fault | None:
     return next(_faults(program.model, names), None)
 
 
-def signature_fault(before: Signature, after: Signature, bound: frozenset[str] = frozenset()) -> str | None:
-    """How the signature broke: names and dtypes stay as they were, save for inputs in `bound`, which are gone."""
+def signature_fault(
+    before: Signature, after: Signature, bound: frozenset[str] = frozenset(), retyped: frozenset[str] = frozenset()
+) -> str | None:
+    """How the signature broke: names and dtypes stay as they were, save for inputs in `bound`, which are gone, and the
+    dtypes of those in `retyped`.
+    """
     kept = [s for s in before.inputs if s.name not in bound]
     for word, old, new in (("inputs", kept, after.inputs), ("outputs", before.outputs, after.outputs)):
         if [s.name for s in old] != [s.name for s in new]:
             return f"the {word} were {_list(old)} and are {_list(new)}"
         for was, now in zip(old, new, strict=True):
-            if was.dtype not in ("undefined", now.dtype):
+            if was.dtype not in ("undefined", now.dtype) and now.name not in retyped:
                 return f"{now.name!r} was {was.dtype} and is {now.dtype}"
     return None
 
