@@ -176,7 +176,7 @@ def _obvious_inputs(
     free = [spec.name for spec in signature.inputs if (spec.name in fed) == rewrites]
     masks = [n for n in free if "mask" in n]
     if count == 2 and len(masks) == 1:
-        rest = [n for n in free if n not in masks and ("ids" in n or len(free) == 2)]
+        rest = [n for n in free if n not in masks and (len(free) == 2 or n == "input_ids")]
         if len(rest) == 1:
             return [rest[0], masks[0]]
     if len(free) == count == 1:

@@ -16,15 +16,30 @@ from typing import Any
 import numpy as np
 import onnx
 
-from neoc.compile import frontends
+from neoc.compile import frontends, process
 from neoc.compile.artifact import pack
 from neoc.compile.contracts import Built, EngineOptions, Requirement, Target, Variant
 from neoc.compile.manifest import FORMAT
 from neoc.compile.program import Program
+from neoc.compile.raw import RawPipeline
 from neoc.compile.registry import load_engine, load_target
 
 WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 5) / 4
 BIAS = np.array([0.5, -1.0, 2.0], np.float32)
+
+
+NAMES = ("a", "b", "c", "d")
+MEAN = (0.5, -1.0, 2.0, 0.0)
+PREPROCESS = {
+    "columns": 4,
+    "names": list(NAMES),
+    "blocks": [
+        {"kind": "numeric", "column": j, "steps": [["impute", m], ["subtract", m], ["divide", 2.0]]}
+        for j, m in enumerate(MEAN)
+    ],
+}
+"""since format 1.1: rows of four named columns, NaN is the mean"""
+POSTPROCESS = {"k": 1, "names": ["red", "green", "blue"]}
 
 
 def expected(x: np.ndarray) -> np.ndarray:
@@ -45,7 +60,7 @@ def source(folder: Path) -> Path:
 
 def write(path: Path, folder: Path) -> None:
     """The artifact at `path`, built with onnxruntime for x86-64; `folder` is scratch."""
-    program = frontends.load(source(folder), {})
+    program = process.attach(frontends.load(source(folder), {}), [{"table": PREPROCESS}], [{"top_k": POSTPROCESS}])
     target, engine = load_target("x86-64"), load_engine("onnxruntime")
     variant = engine.variants(program, target, EngineOptions())[0]
     (folder / "built").mkdir()
@@ -84,8 +99,11 @@ def manifest(program: Program, target: Target, variant: Variant, built: Built) -
             }
         ],
         "program": {"program.onnx": "program/program.onnx"},
-        "pre": [],
-        "post": [],
+        "pre": [s.as_dict() for s in program.pre],
+        "post": [s.as_dict() for s in program.post],
+        "raw": RawPipeline(
+            [s.as_dict() for s in program.pre], [s.as_dict() for s in program.post], program.signature
+        ).as_dict(),
         "tools": dict(built.tools),
         "provenance": program.provenance.as_dict(),
         "placement": built.placement.as_dict(),

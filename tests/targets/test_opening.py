@@ -321,6 +321,15 @@ def test_stored_artifacts_still_open_and_run(path: Path) -> None:
         results = session.run({"x": x})
         np.testing.assert_allclose(results["y"], generator().expected(x), rtol=1e-6, atol=1e-6)
         assert np.any(results["y"] != session.run({"x": x + 1})["y"])
+        if artifact.manifest["pre"]:
+            rows = [dict(zip(generator().NAMES, row, strict=True)) for row in x.tolist()]
+            scaled = ((x - np.array(generator().MEAN)) / 2).astype(np.float32)
+            best = generator().expected(scaled).argmax(axis=1)
+            names = generator().POSTPROCESS["names"]
+            assert [a["top_k"]["labels"] for a in session.run_raw(rows)] == [[names[i]] for i in best]
+        else:
+            with pytest.raises(FeedError, match="takes tensors, not raw items"):
+                session.run_raw([x[0]])
 
 
 @pytest.mark.needs("onnxruntime", "sse2")
