@@ -15,6 +15,8 @@ def command(
     target: Annotated[list[str] | None, typer.Option("--target", help="Repeatable.")] = None,
     inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the front end.")] = None,
+    trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Unpickle the model.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Every gap for every target at once; needs no device and no vendor tool."""
@@ -24,7 +26,12 @@ def command(
 
     if not target:
         raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
-    options = CompileOptions(inputs=arguments.bindings(inputs or []), precision=arguments.check_precision(precision))
+    options = CompileOptions(
+        inputs=arguments.bindings(inputs or []),
+        precision=arguments.check_precision(precision),
+        pairs=arguments.pairs(option or []),
+        trust_pickle=trust_pickle,
+    )
     targets = [get_target(name) for name in dict.fromkeys(target)]
     reports = check_model(model, targets, options)
     if as_json:

@@ -43,7 +43,9 @@ def command(
     precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
     tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
     engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the engines; repeatable.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="KEY=VALUE for front end or engine; repeatable.")
+    ] = None,
     process: Annotated[
         Path | None, typer.Option(help="YAML or JSON with preprocess: and postprocess: sections (docs/kernels.md).")
     ] = None,
@@ -70,6 +72,9 @@ def command(
     allow_vacuous: Annotated[
         bool,
         typer.Option("--allow-vacuous", help="Accept a model whose outputs did not move with the inputs."),
+    ] = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Unpickle the model, which may run any code that is in it.")
     ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -109,6 +114,7 @@ def command(
         reference_engine=not no_reference,
         allow_vacuous=allow_vacuous,
         bucketing=arguments.bucketing(bucket or [], lengths or [], buckets, pad or []),
+        trust_pickle=trust_pickle,
         use_cache=not no_cache,
     )
     return _compile_each(model, target, output, options, as_json)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neoc.cli import arguments, console
 
+if TYPE_CHECKING:
+    from neoc.compile.options import CompileOptions
+
 
 def command(
     subject: Annotated[str, typer.Argument(help="A model, or a .neoc file.", show_default=False)],
     inputs: Annotated[list[str] | None, typer.Option("--input", help="NAME=1,3,224,224; repeatable.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the front end.")] = None,
+    trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Unpickle the model.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Signature, operators, FLOPs, bytes; of an artifact also target, placement and verification."""
     from neoc.compile.artifact import is_artifact
+    from neoc.compile.options import CompileOptions
 
     if is_artifact(Path(subject)):
         return _artifact(Path(subject), as_json)
-    return _model(subject, inputs or [], as_json)
+    options = CompileOptions(
+        inputs=arguments.bindings(inputs or []), pairs=arguments.pairs(option or []), trust_pickle=trust_pickle
+    )
+    return _model(subject, options, as_json)
 
 
-def _model(source: str, inputs: list[str], as_json: bool) -> int:
+def _model(source: str, options: CompileOptions, as_json: bool) -> int:
     from neoc.compile.analysis import cost
-    from neoc.compile.options import CompileOptions
     from neoc.compile.pipeline import lower
 
-    program = lower(source, CompileOptions(inputs=arguments.bindings(inputs)))
+    program = lower(source, options)
     reckoned = cost(program)
     facts = {
         "provenance": program.provenance.as_dict(),
@@ -42,7 +50,7 @@ def _model(source: str, inputs: list[str], as_json: bool) -> int:
         return 0
     origin = program.provenance
     rows = [
-        ("source", f"{origin.name} ({origin.framework} {origin.version}), sha256 {origin.sha256[:12]}"),
+        ("source", _origin(origin.as_dict())),
         ("opset", f"{program.opset} in normal form"),
         *(("input", str(spec)) for spec in program.signature.inputs),
         *(("output", str(spec)) for spec in program.signature.outputs),
@@ -90,7 +98,7 @@ def _artifact(path: Path, as_json: bool) -> int:
         ("chosen by", manifest["chosen_by"]),
         ("tools", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items())),
         ("needs", ", ".join(_need(r) for r in variant["requirements"])),
-        ("source", f"{manifest['provenance']['name']}, sha256 {manifest['provenance']['sha256'][:12]}"),
+        ("source", _origin(manifest["provenance"])),
         ("digest", manifest["content_digest"]),
         ("size", console.size(path.stat().st_size)),
         *(("note", note) for note in manifest["notes"]),
@@ -99,6 +107,10 @@ def _artifact(path: Path, as_json: bool) -> int:
     summary.show_verification(artifact)
     summary.show_race(artifact)
     return 0
+
+
+def _origin(facts: dict[str, str]) -> str:
+    return f"{facts['name']} ({facts['framework']} {facts['version']}), sha256 {facts['sha256'][:12]}"
 
 
 def _need(requirement: dict[str, str]) -> str:

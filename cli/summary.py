@@ -60,6 +60,8 @@ def details(artifact: Artifact) -> Iterator[str]:
         yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
         if "raw" in proof:
             yield _raw_proof(proof["raw"])
+        if not proof["independent"]:
+            yield "not independent: the reference shares code or conversion with what it judged"
         vacuous = [o["name"] for o in proof["outputs"] if o["vacuous"]]
         if proof["why"]:
             yield f"level {artifact.level}: {proof['why']}"
@@ -148,8 +150,9 @@ def show_verification(artifact: Artifact) -> None:
         )
         for o in proof["outputs"]
     ]
+    doubt = "" if proof["independent"] else ", not independent"
     console.table(
-        f"against {proof['reference']}, {proof['samples']} samples",
+        f"against {proof['reference']}{doubt}, {proof['samples']} samples",
         ("output", "dtype", "verdict", "relative error", "remark"),
         rows,
     )

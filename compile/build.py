@@ -79,11 +79,11 @@ class Workshop:
         path.mkdir()
         return path
 
-    def worker(self, name: str, engine: str, target: Target | None = None) -> Worker:
-        """A child process for `engine`; closed at the latest with the workshop."""
+    def worker(self, name: str, engine: str | None, target: Target | None = None) -> Worker:
+        """A child process for `engine` (None: for a framework); closed at the latest with the workshop."""
         worker = Worker(
             name,
-            interpreter=registry.load_engine(engine).interpreter,
+            interpreter=None if engine is None else registry.load_engine(engine).interpreter,
             memory_bytes=self.settings.worker_memory_bytes,
             timeout_s=self.timeout_s,
             env=None if target is None else worker_environment(target),

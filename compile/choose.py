@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neoc.compile.answers import Sample
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Plan
 from neoc.compile.errors import UsageError
@@ -16,7 +17,6 @@ from neoc.compile.measure import Timed, interleave, ratio
 from neoc.compile.options import CompileOptions
 from neoc.compile.plan import EngineView
 from neoc.compile.race import race as run_race
-from neoc.compile.reference import Sample
 from neoc.compile.verify import Verified
 
 REPORT_SECONDS = 2.0

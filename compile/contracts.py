@@ -451,6 +451,8 @@ class Engine(ABC):
     """True for an engine that runs untouched sources (`open_source`) and so can be the reference of parity"""
     interpreter: str | None = None
     """the Python that builds and opens, where it is not this one"""
+    options: Mapping[str, str] = {}
+    """--option keys that it reads from `EngineOptions.pairs` -> what they do; any other key is refused"""
 
     @abstractmethod
     def missing(self) -> str | None:

@@ -46,7 +46,7 @@ class CompileOptions:
     engines: tuple[str, ...] = ()
     """only these, in this order of preference; empty: the target's own order"""
     pairs: tuple[tuple[str, str], ...] = ()
-    """--option KEY=VALUE, handed to the engines"""
+    """--option KEY=VALUE, for the front end and the engines; a key that none of them knows is an error"""
     threads: int = 1
     """the budget of threads that the race may spend per request"""
     timeout_s: float | None = None
@@ -70,6 +70,10 @@ class CompileOptions:
     """raw items (compile/raw_files.py) that the model with its steps is checked on, beside made-up ones"""
     fold: str = "exact"
     """what of `preprocess` moves into the graph: 'off'; 'exact': what changes no bit; 'near': float32 rounding too"""
+    trust_pickle: bool = False
+    """accept a source that is a Python pickle, which may run any code: it is unpickled in a worker"""
+    example_inputs: object = field(default=None, repr=False, compare=False)
+    """for a live torch module: the arguments that it is exported with (a tuple, or a dict of keyword arguments)"""
     seed: int = 0
     use_cache: bool = True
 

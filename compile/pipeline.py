@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,22 +24,28 @@ def _quiet(stage: str, detail: str) -> None:
 
 
 def compile_model(
-    source: str | Path,
+    source: object,
     target: Target | str,
     options: CompileOptions | None = None,
     *,
     output: str | Path | None = None,
+    example_inputs: object = None,
     progress: Callable[[str, str], None] = _quiet,
 ) -> Artifact:
     """Compile `source` for `target` into the artifact `output` (default: MODEL.TARGET.neoc in the working folder).
+
+    `source` is a file or folder in any format that a front end reads, `module.py:factory`, or a live object: a torch
+    module (with `example_inputs`), a Keras model, a Booster, a scikit-learn estimator.
 
     Raises UnsupportedModel (all gaps), ParityFailure, VacuousCheck, PaddingChanges, NoCandidate; InvalidModel,
     InvalidInput, OutputError; MissingTool. Whatever is raised, nothing half written and no process is left behind.
     """
     options = options or CompileOptions()
+    if example_inputs is not None:
+        options = replace(options, example_inputs=example_inputs)
     chip = registry.resolve_target(target)
     program = lower(source, options, progress)
-    place = Path(output) if output is not None else Path(f"{Path(source).stem}.{chip.name}.neoc")
+    place = Path(output) if output is not None else Path(f"{Path(program.provenance.name).stem}.{chip.name}.neoc")
     with build.workshop(options, progress) as shop:
         if options.bucketing is None:
             return pack.pack_artifact(shop, program, chip, [decide(shop, program, chip)], place)
@@ -63,12 +69,12 @@ def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[s
     raise verify.nothing_left(shop, program)
 
 
-def lower(source: str | Path, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:
+def lower(source: object, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:
     """The source in normal form, with its steps; every pass is dumped where options.dump names a folder."""
     if options.fold not in FOLDS:
         raise UsageError(f"unknown fold {options.fold!r}", fix=f"one of: {', '.join(FOLDS)}")
-    progress("load", str(source))
-    program = frontends.load(source, options.inputs)
+    progress("load", str(source) if isinstance(source, str | Path) else type(source).__name__)
+    program = frontends.load(source, options.inputs, options)
     dump = Dump(options.dump)
     dump.program("loaded", program)
     progress("passes", program.provenance.name)
@@ -103,7 +109,7 @@ class CheckReport:
 
 
 def check_model(
-    source: str | Path, targets: Sequence[Target | str], options: CompileOptions | None = None
+    source: object, targets: Sequence[Target | str], options: CompileOptions | None = None
 ) -> tuple[CheckReport, ...]:
     """Every gap for every target, without building anything. Raises InvalidModel, InvalidInput, UsageError."""
     options = options or CompileOptions()

@@ -16,6 +16,8 @@ from neoc.compile.contracts import Dim, Signature, TensorSpec
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from neoc.compile.frontends.contract import Request
+
 
 @dataclass(frozen=True)
 class ProcessStep:
@@ -57,11 +59,42 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Source:
-    """The untouched source, for the reference run: an ONNX file (its external data beside it)."""
+    """The untouched source, for the reference run: a file (its external data beside it) or a folder."""
 
     path: Path
     bound: tuple[tuple[str, tuple[Dim, ...], str], ...] = ()
     """--input bindings that were applied: (name, shape, dtype)"""
+    format: str = "onnx"
+    """name of the front end that read it"""
+    converted: Path | None = None
+    """the ONNX file that a front end of another format made of it"""
+    request: Request | None = None
+    """what the front end was asked, where it was a converter"""
+    keepers: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    """what the files above live in (a cache's lease, a temporary folder): gone with the last holder"""
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file that ONNX oracles and the float64 judge run: the source itself where that is ONNX."""
+        return self.converted or self.path
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "bound": [[n, list(s), d] for n, s, d in self.bound],
+            "format": self.format,
+            "converted": None if self.converted is None else str(self.converted),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Source:
+        """Without the request and the keepers, which stay with the process that loaded the source."""
+        return cls(
+            Path(data["path"]),
+            tuple((n, tuple(s), d) for n, s, d in data["bound"]),
+            data["format"],
+            None if data["converted"] is None else Path(data["converted"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,12 +156,7 @@ class Program:
         onnx_io.write(self.model, folder / "program.onnx", data_name="program.data")
         facts = {
             "provenance": self.provenance.as_dict(),
-            "source": None
-            if self.source is None
-            else {
-                "path": str(self.source.path),
-                "bound": [[n, list(s), d] for n, s, d in self.source.bound],
-            },
+            "source": None if self.source is None else self.source.as_dict(),
             "pre": [s.as_dict() for s in self.pre],
             "post": [s.as_dict() for s in self.post],
             "notes": list(self.notes),
@@ -145,9 +173,7 @@ class Program:
         return cls(
             model=onnx_io.read(folder / "program.onnx"),
             provenance=Provenance(**facts["provenance"]),
-            source=None
-            if source is None
-            else Source(Path(source["path"]), tuple((n, tuple(s), d) for n, s, d in source["bound"])),
+            source=None if source is None else Source.from_dict(source),
             pre=tuple(ProcessStep.from_dict(d) for d in facts["pre"]),
             post=tuple(ProcessStep.from_dict(d) for d in facts["post"]),
             notes=tuple(facts["notes"]),

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neoc.compile import inputs, onnx_io, parity, passes, raw_proof, registry
+from neoc.compile import frontends, inputs, onnx_io, parity, passes, raw_proof, registry
 from neoc.compile.analysis import cost
+from neoc.compile.answers import Answers, Sample, answer
 from neoc.compile.build import Workshop
-from neoc.compile.contracts import Session, Signature
+from neoc.compile.contracts import Signature
 from neoc.compile.errors import (
-    FeedError,
     InvalidInput,
+    MissingTool,
     NeocError,
     NoCandidate,
     UnsupportedModel,
     WorkerFailure,
-    WorkerRefused,
 )
 from neoc.compile.float64 import widen_array, widen_model, widen_signature
-from neoc.compile.frontends import load
+from neoc.compile.frontends.onnx import load
 from neoc.compile.options import InputBinding
 from neoc.compile.program import Program
 from neoc.compile.raw_proof import RawProof
-
-Sample = Mapping[str, np.ndarray]
-
 
 SECOND_OPINION_FLOPS = 2e8
 """up to this size the reference evaluator, in numpy, answers within seconds and is always asked too"""
@@ -59,14 +56,22 @@ class Reference:
     raw: RawProof | None = None
     """of the samples that were made of raw items"""
     notes: tuple[str, ...] = ()
+    framework: str = ""
+    """name and version, where the outputs are those of the source's own framework: nothing overrules it"""
+    lacking: str = ""
+    """why the framework was not asked, where only neoc's own conversion of the source could be run"""
 
     @property
     def name(self) -> str:
+        if self.framework:
+            return f"{self.framework} on the source itself"
+        if self.lacking:
+            return f"{self.engine} on neoc's own conversion of the source, optimisation off ({self.lacking})"
         return f"{self.engine} on the source file, optimisation off"
 
     def independent_of(self, engine: str) -> bool:
-        """Whether somebody else than `engine` vouches for the outputs."""
-        return any(name != engine for name in (self.engine, *self.agreed))
+        """Whether somebody else than `engine`, and than neoc's own conversion, vouches for the outputs."""
+        return not self.lacking and any(name != engine for name in (self.engine, *self.agreed))
 
 
 def oracles() -> list[str]:
@@ -104,33 +109,31 @@ def gather(
     notes: list[str] = []
     refusals: dict[str, str] = {}
     rejected: InvalidInput | None = None
-    for engine in oracles():
-        shop.progress("reference", engine)
-        worker = shop.worker(f"reference {engine}", engine)
+    framework, lacking = frontends.oracle_of(program.source)
+    for oracle in [*([framework] if framework else []), *oracles()]:
+        theirs = oracle == framework
         try:
-            session = worker.open_source(engine, program.source.path, program.signature)
-            answered = _answer(session, program, given, shop.options.seed if generate else None, notes)
-        except (WorkerFailure, UnsupportedModel) as error:
-            refusals[engine] = str(error)
+            answered = _ask(shop, program, oracle, given, generate, notes, theirs)
+        except (WorkerFailure, UnsupportedModel, MissingTool) as error:
+            refusals[oracle] = str(error)
+            lacking = f"{framework} failed: {error.why or error.what}" if theirs else lacking
             continue
         except InvalidInput as error:  # an oracle that lacks a kernel may find out only when it runs: ask the next
             rejected = rejected or error
             continue
-        finally:
-            worker.close()
         if answered is None:
-            refusals[engine] = "rejected every generated input"
+            refusals[oracle] = "rejected every generated input"
             continue
-        samples, outputs = answered
-        moved = parity.movement(outputs, rtol)
         first = Reference(
-            engine,
-            tuple(samples),
-            tuple(outputs),
-            moved,
+            oracle,
+            tuple(answered.samples),
+            tuple(answered.outputs),
+            parity.movement(answered.outputs[: answered.alike], rtol),
             count,
-            fed=(*fed, *samples[len(fed) :]),
+            fed=(*fed, *answered.samples[len(fed) :]),
             notes=tuple(notes),
+            framework=framework if theirs else "",
+            lacking="" if theirs else lacking,
         )
         settled = _second_opinion(shop, program, first, rtol)
         if raw is None:
@@ -155,48 +158,29 @@ def gather(
     )
 
 
-def _answer(
-    session: Session,
+def _ask(
+    shop: Workshop,
     program: Program,
+    oracle: str,
     given: Sequence[Sample],
-    seed: int | None,
+    generate: bool,
     notes: list[str],
-) -> tuple[list[Sample], list[Mapping[str, Any]]] | None:
-    """(samples, outputs), the given ones first; without a seed no others. None where there are none at all."""
-    samples: list[Sample] = []
-    outputs: list[Mapping[str, Any]] = []
-    for index, sample in enumerate(given):
-        try:
-            outputs.append(session.run(sample))
-        except (FeedError, WorkerRefused) as error:
-            raise InvalidInput(
-                "the model rejects the given data",
-                where=f"sample {index}",
-                why=error.why or str(error),
-                fix="check names, shapes and values against `neoc inspect`",
-            ) from error
-        samples.append(sample)
-    if seed is None:
-        return samples, outputs
+    framework: bool,
+) -> Answers | None:
+    """What an oracle, or the source's own framework, answers. Raises what it raises."""
+    source = program.source
+    assert source is not None
+    shop.progress("reference", oracle)
+    worker = shop.worker(f"reference {oracle}", None if framework else oracle)
     try:
-        for generated in _generated(program, seed):
-            try:
-                made = [session.run(sample) for sample in generated]
-            except (FeedError, WorkerRefused) as error:
-                notes.append(f"generated data was rejected: {error.why or error}")
-                continue
-            return [*samples, *generated], [*outputs, *made]
-    except InvalidInput as error:  # nothing can be made up: the user's own data must do
-        if not samples:
-            raise
-        notes.append(str(error))
-    return (samples, outputs) if samples else None
-
-
-def _generated(program: Program, seed: int) -> Iterator[list[dict[str, np.ndarray]]]:
-    """A ladder of generated sample pairs, the most plausible sizes first."""
-    for sizes in inputs.candidates(program, seed):
-        yield inputs.generate(program, seed, 2, sizes)
+        if framework:
+            assert source.request is not None
+            session = worker.open_framework(source.format, source.request.as_dict(), program.signature)
+        else:
+            session = worker.open_source(oracle, source.graph, program.signature)
+        return answer(session, program, given, shop.options.seed if generate else None, notes)
+    finally:
+        worker.close()
 
 
 def _second_opinion(shop: Workshop, program: Program, first: Reference, rtol: float) -> Reference:
@@ -213,22 +197,25 @@ def _second_opinion(shop: Workshop, program: Program, first: Reference, rtol: fl
         # The evaluator misreads some operators of old opsets, so the normal form, of a newer one, gets a second try.
         answers = (
             run_source(shop, engine, path, program.signature, first.samples)
-            for path in (program.source.path, folder / "program.onnx")
+            for path in (program.source.graph, folder / "program.onnx")
         )
         disputed = None
-        for answer in answers:
-            if answer is None:
+        for outputs in answers:
+            if outputs is None:
                 continue
-            if _agree(answer, first.outputs, rtol):
+            if _agree(outputs, first.outputs, rtol):
                 agreed.append(engine)
                 break
-            disputed = disputed or answer
+            disputed = disputed or outputs
         else:
-            if disputed is not None and _confirmed(shop, program, first, disputed):
+            if disputed is not None and first.framework:
+                note = f"{engine}, on the converted graph, departs from {first.framework}"
+                first = replace(first, notes=(*first.notes, note))
+            elif disputed is not None and _confirmed(shop, program, first, disputed):
                 note = f"{first.engine} departs from {engine}, which a float64 run confirms"
                 moved = parity.movement(disputed, rtol)
-                outputs, notes = tuple(disputed), (*first.notes, note)
-                return replace(first, engine=engine, outputs=outputs, moved=moved, exact=True, notes=notes)
+                notes = (*first.notes, note)
+                return replace(first, engine=engine, outputs=tuple(disputed), moved=moved, exact=True, notes=notes)
     return replace(first, agreed=tuple(agreed))
 
 
@@ -241,7 +228,7 @@ def _is_small(program: Program, sample: Sample) -> bool:
     arrays = {name: a for name, a in sample.items() if isinstance(a, np.ndarray)}  # not sequences, which have no shape
     shapes = {name: InputBinding(a.shape) for name, a in arrays.items()}
     try:
-        reckoned = cost(passes.run(load(program.source.path, shapes), (passes.InferShapes(),)))
+        reckoned = cost(passes.run(load(program.source.graph, shapes), (passes.InferShapes(),)))
     except NeocError:
         return False
     return reckoned.flops <= SECOND_OPINION_FLOPS and not (
@@ -271,7 +258,7 @@ def in_float64(shop: Workshop, program: Program, samples: Sequence[Sample]) -> l
     """The original graph in double precision on `samples`; None where that cannot be run."""
     assert program.source is not None
     bound = {name: InputBinding(tuple(shape), dtype) for name, shape, dtype in program.source.bound}
-    original = load(program.source.path, bound)
+    original = load(program.source.graph, bound)
     path = shop.folder("float64") / "wide.onnx"
     onnx_io.write(widen_model(original.model), path, data_name="wide.data")
     wide = [{name: widen_array(array) for name, array in sample.items()} for sample in samples]

@@ -119,6 +119,16 @@ class Worker:
         body = {"engine": engine_name, "source": str(source.resolve()), "signature": signature.as_dict()}
         return self._opened(Message("open_source", body), engine_name)
 
+    def open_framework(self, front_end: str, request: Mapping[str, Any], signature: Signature) -> RemoteSession:
+        """A session of the source's own framework over the untouched source."""
+        body = {"front_end": front_end, "request": dict(request), "signature": signature.as_dict()}
+        return self._opened(Message("open_framework", body), front_end)
+
+    def convert(self, front_end: str, request: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """Have a front end write its source as ONNX into `folder`; what it says of that."""
+        body = {"front_end": front_end, "request": dict(request), "folder": str(folder.resolve())}
+        return self._call(Message("convert", body), f"converting with {front_end}").body
+
     def open_plain(self, engine_name: str, source: Path, signature: Signature, threads: int) -> RemoteSession:
         """The engine on the untouched ONNX file as its own documentation has it; timed with nothing in between."""
         body = {

@@ -4,6 +4,8 @@
     open         members, signature, variant, threads, device -> session number, its inputs and outputs, seconds;
                  with a target in `rehearsed_for`, the session that the engine has in place of its chip
     open_source  ONNX file, signature -> the same, from an engine that is an oracle
+    open_framework  front end, request, signature -> the same, from the source's own framework
+    convert      front end, request, folder -> what the front end says of the ONNX file that it wrote there
     open_plain   ONNX file, signature, threads -> the same: the engine as its own documentation has it
     open_artifact  .neoc file, threads -> the same
     put          values -> number under which feeds are kept
@@ -158,6 +160,8 @@ class Operations:
             "build": self._build,
             "open": self._open,
             "open_source": self._open_source,
+            "open_framework": self._open_framework,
+            "convert": self._convert,
             "open_plain": self._open_plain,
             "open_artifact": self._open_artifact,
             "put": self._put,
@@ -208,6 +212,24 @@ class Operations:
         start = time.perf_counter()
         session = engine.open_source(Path(body["source"]), Signature.from_dict(body["signature"]))
         return self._opened(_Open(session, {}), time.perf_counter() - start)
+
+    def _open_framework(self, message: Message) -> Message:
+        from neoc.compile.frontends import by_name
+        from neoc.compile.frontends.contract import Request
+
+        body = message.body
+        adapter = by_name(body["front_end"]).load_adapter()
+        start = time.perf_counter()
+        session = adapter.open_source(Request.from_dict(body["request"]), Signature.from_dict(body["signature"]))
+        return self._opened(_Open(session, {}), time.perf_counter() - start)
+
+    def _convert(self, message: Message) -> Message:
+        from neoc.compile.frontends import by_name
+        from neoc.compile.frontends.contract import Request
+
+        body = message.body
+        adapter = by_name(body["front_end"]).load_adapter()
+        return Message("converted", adapter.convert(Request.from_dict(body["request"]), Path(body["folder"])).as_dict())
 
     def _open_plain(self, message: Message) -> Message:
         body = message.body

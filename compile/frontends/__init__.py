@@ -1,66 +1,140 @@
-"""Front ends: any format -> Program. A table; a format is recognised by what the file holds, its suffix is a hint."""
+"""Front ends: any format -> Program. A table; a format is recognised by what the file holds, its suffix is a hint.
+
+An ONNX file is read as it is. Every other front end is a converter: it writes an ordinary ONNX file, and the ONNX front
+end reads that one, so that bindings, checks and the normal form are shared. How to write one: docs/front-ends.md.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neoc.compile.errors import InvalidModel
-from neoc.compile.frontends import recognise
+from neoc.compile.errors import InvalidModel, UsageError
+from neoc.compile.frontends import archive, recognise
+from neoc.compile.frontends.contract import FrontEnd, Request
 
 if TYPE_CHECKING:
-    from neoc.compile.options import InputBinding
-    from neoc.compile.program import Program
+    import numpy as np
 
-Load = Callable[[Path, "Mapping[str, InputBinding]"], "Program"]
+    from neoc.compile.options import CompileOptions, InputBinding
+    from neoc.compile.program import Program, Source
+
+_HERE = "neoc.compile.frontends"
+
+FRONT_ENDS = (
+    FrontEnd("onnx", "ONNX (.onnx)", recognise.is_onnx, f"{_HERE}.onnx", isolated=False),
+    FrontEnd(
+        "torch-export",
+        "PyTorch exported program (.pt2)",
+        recognise.is_exported_program,
+        f"{_HERE}.torch_export",
+        framework="PyTorch",
+        distribution="torch",
+        packages=("torch", "onnxscript"),
+        extra="torch",
+        objects=("torch.nn.modules.module:Module",),
+    ),
+)
+"""in the order in which they are asked"""
 
 
-@dataclass(frozen=True)
-class FrontEnd:
-    """How one format is read. `recognise` looks at the bytes alone; `load` raises InvalidModel, InvalidInput."""
-
-    name: str
-    title: str
-    recognise: Callable[[Path], bool]
-    load: Load
+def by_name(name: str) -> FrontEnd:
+    return next(front_end for front_end in FRONT_ENDS if front_end.name == name)
 
 
-def _load_onnx(path: Path, inputs: Mapping[str, InputBinding]) -> Program:
-    from neoc.compile.frontends.onnx import load as load_onnx
-
-    return load_onnx(path, inputs)
-
-
-FRONT_ENDS = (FrontEnd("onnx", "ONNX (.onnx)", recognise.is_onnx, _load_onnx),)
-
-
-def load(source: str | Path, inputs: Mapping[str, InputBinding]) -> Program:
+def load(source: object, inputs: Mapping[str, InputBinding], options: CompileOptions | None = None) -> Program:
     """The model in `source` as a Program, its open dimensions bound as `inputs` says.
 
-    Raises InvalidModel where the file is no model that a front end reads, or a broken one; InvalidInput where a binding
-    does not fit the model.
+    `source` is a path, a `module.py:factory` reference, or a live object of a framework (see objects.py). Raises
+    InvalidModel where it is no model that a front end reads, or a broken one; InvalidInput where a binding does not fit
+    the model; UsageError for an --option that nobody knows; MissingTool where a framework is not installed;
+    UnsupportedModel, with every layer that cannot be converted; WorkerFailure where the converter was lost.
     """
-    path, front_end = _find(source)
-    return front_end.load(path, inputs)
+    from neoc.compile.options import CompileOptions
+
+    options = options or CompileOptions()
+    keepers: list[object] = []
+    if not isinstance(source, str | os.PathLike):
+        from neoc.compile.frontends.objects import materialise
+
+        source, keeper = materialise(source, inputs, options)
+        keepers.append(keeper)
+    named, factory = _split_factory(os.fspath(source))
+    path, front_end, keeper = _find(named, factory)
+    keepers.append(keeper)
+    pairs = _known_options(front_end, options)
+    if front_end.name == "onnx":
+        from neoc.compile.frontends.onnx import load as load_onnx
+
+        program = load_onnx(path, inputs)
+    else:
+        from neoc.compile.frontends.conversion import load_converted
+
+        request = Request(path, factory, dict(inputs), pairs, options.trust_pickle)
+        program = load_converted(front_end, request, options)
+    return _kept(program, Path(os.path.abspath(named)), keepers)
 
 
-def _find(source: str | Path) -> tuple[Path, FrontEnd]:
-    """The absolute path of a regular, readable file, and who reads it. Raises InvalidModel."""
+def oracle_of(source: Source) -> tuple[str, str]:
+    """(framework and version, why it cannot be asked): both empty for ONNX, whose oracles are engines."""
+    front_end = by_name(source.format)
+    if source.converted is None:
+        return "", ""
+    if source.request is None or not front_end.framework:
+        return "", "its own framework is not run by neoc"
+    lacking = front_end.oracle_missing()
+    if lacking is not None:
+        return "", lacking
+    return f"{front_end.framework} {front_end.framework_version()}", ""
+
+
+def own_samples(program: Program, seed: int) -> Iterator[Sequence[Mapping[str, np.ndarray]]] | None:
+    """Groups of samples that a front end makes itself; None where its source takes what neoc makes up for any graph."""
+    source = program.source
+    if source is None or source.request is None or not by_name(source.format).own_samples:
+        return None
+    return by_name(source.format).load_adapter().samples(program, source.request, seed)
+
+
+def _kept(program: Program, named: Path, keepers: list[object]) -> Program:
+    """The program under the name of the file that the user gave; what it was unpacked to lives as long as it does."""
+    assert program.source is not None
+    held = tuple(k for k in (*program.source.keepers, *keepers) if k is not None)
+    provenance = program.provenance
+    if program.source.path != named and named.is_file() and archive.is_archive(named):
+        inside = f"{named.name}/{program.source.path.name}"
+        provenance = replace(provenance, name=inside, sha256=archive.digest(named))
+    return replace(program, source=replace(program.source, keepers=held), provenance=provenance)
+
+
+def _split_factory(text: str) -> tuple[str, str]:
+    """(path, factory): `folder/model.py:make` names a function; everything else is a path."""
+    path, colon, name = text.rpartition(":")
+    if colon and path.endswith(".py") and name.isidentifier() and not os.path.lexists(text):
+        return path, name
+    return text, ""
+
+
+def _find(source: str, factory: str) -> tuple[Path, FrontEnd, object]:
+    """The absolute path, who reads it, and what keeps it alive. Raises InvalidModel."""
+    keeper: object = None
     try:
         path = Path(os.path.abspath(source))
-        if path.is_dir():
-            raise _unusable(source, f"it is {recognise.describe_folder(path)}", _models_in(path))
         if not path.exists():
             raise _unusable(source, "there is no such file", _models_in(path.parent))
-        if not path.is_file():
+        if not path.is_file() and not path.is_dir():
             raise _unusable(source, "it is a device, pipe or socket, not a file", "give a file")
-        for front_end in FRONT_ENDS:
-            if front_end.recognise(path):
-                return path, front_end
-        kind = recognise.describe(path)
+        if path.is_file() and archive.is_archive(path):
+            path, keeper = archive.unpack(path, lambda inside: _reader(inside) is not None)
+        front_end = _factory_reader(path) if factory else _reader(path)
+        if front_end is not None:
+            return path, front_end, keeper
+        if path.is_dir():
+            raise _unusable(source, f"it is {recognise.describe_folder(path)}", _models_in(path))
+        kind, fix = recognise.describe(path), recognise.advice(path)
     except OSError as error:
         raise _unusable(source, error.strerror or str(error), "check the path and its permissions") from error
     except ValueError as error:  # a path with a NUL in it
@@ -69,8 +143,37 @@ def _find(source: str | Path) -> tuple[Path, FrontEnd]:
         "the model's format is not one that neoc reads",
         where=str(source),
         why=f"the file is {kind}",
-        fix=f"neoc reads today: {', '.join(f.title for f in FRONT_ENDS)}; export the model to one of these",
+        fix=fix or f"neoc reads: {', '.join(f.title for f in FRONT_ENDS)}; export the model to one of these",
     )
+
+
+def _reader(path: Path) -> FrontEnd | None:
+    return next((front_end for front_end in FRONT_ENDS if front_end.recognise(path)), None)
+
+
+def _factory_reader(path: Path) -> FrontEnd:
+    found = next((front_end for front_end in FRONT_ENDS if front_end.factories), None)
+    if found is None or not path.is_file():
+        raise _unusable(str(path), "it is no Python file with a factory in it", "write module.py:factory")
+    return found
+
+
+def _known_options(front_end: FrontEnd, options: CompileOptions) -> dict[str, str]:
+    """The --option pairs of this front end. Raises UsageError for a key that neither it nor an engine knows."""
+    from neoc.compile import registry
+
+    engines = {key: engine.name for engine in registry.engines() for key in engine.options}
+    for key, _ in options.pairs:
+        if key not in front_end.options and key not in engines:
+            known = [f"{k} ({front_end.title})" for k in front_end.options]
+            known += [f"{k} (engine {name})" for k, name in sorted(engines.items())]
+            raise UsageError(
+                f"there is no option {key!r}",
+                where=f"--option {key}=...",
+                why=f"neither {front_end.title} nor an engine knows it",
+                fix=f"known here: {', '.join(known) or 'none'}",
+            )
+    return {key: value for key, value in options.pairs if key in front_end.options}
 
 
 def _models_in(folder: Path) -> str:

@@ -41,9 +41,36 @@ _MOST_FIELDS = 100_000
 
 def is_onnx(path: Path) -> bool:
     """Whether the file is an ONNX protobuf, or is named .onnx and looks like nothing else (so: a damaged one)."""
+    if not path.is_file():
+        return False
     if _is_whole_model(path):
         return True
     return path.suffix.lower() == ".onnx" and _known(path) is None
+
+
+def is_exported_program(path: Path) -> bool:
+    """Whether the file is an archive of torch.export.save: a graph as JSON, weights beside it."""
+    leaves = _leaves(path)
+    return "archive_format" in leaves or "serialized_exported_program.json" in leaves
+
+
+def _leaves(path: Path) -> set[str]:
+    """Names of a zip archive's members without their folders; none for anything else."""
+    if not path.is_file():
+        return set()
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.rsplit("/", 1)[-1] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return set()
+
+
+def advice(path: Path) -> str:
+    """What to do with a file that no front end reads; empty where the general advice fits."""
+    return ""
 
 
 def describe(path: Path) -> str:

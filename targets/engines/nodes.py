@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_PLACE = "neoc.where"
+"""metadata in which neoc's front ends keep layer and line (neoc.compile.frontends.contract.WHERE)"""
 _STACK_TRACES = ("pkg.torch.onnx.stack_trace",)
 """metadata in which exporters keep the source line of a node"""
 
@@ -22,7 +24,9 @@ def label(node: ir.Node) -> str:
 
 
 def where_of(node: ir.Node) -> str:
-    """The source line that made the node, where the exporter wrote it down."""
+    """The layer and source line that made the node, where a front end or the exporter wrote it down."""
+    if _PLACE in node.metadata_props:
+        return node.metadata_props[_PLACE]
     for key in _STACK_TRACES:
         lines = [line.strip() for line in node.metadata_props.get(key, "").splitlines() if line.strip()]
         if lines:
