@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from neoc.compile import buckets, inputs, parity
+from neoc.compile.answers import Sample
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Session, Signature
 from neoc.compile.errors import (
@@ -37,7 +38,7 @@ from neoc.compile.padding import Cut, Padding, evaluate
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
 from neoc.compile.raw_proof import RawProof, prove_pre
-from neoc.compile.reference import Sample, gather, oracles
+from neoc.compile.reference import gather, oracles
 
 LENGTHS = 4
 """tested in each bucket: the shortest, the longest that is padded, and others between them"""
@@ -193,7 +194,7 @@ def _prove(shop: Workshop, program: Program, plan: buckets.BucketPlan) -> _Proof
         shop.progress("padding", engine)
         worker = shop.worker(f"padding {engine}", engine)
         try:
-            session = worker.open_source(engine, program.source.path, program.signature)
+            session = worker.open_source(engine, program.source.graph, program.signature)
             return _proof(shop, session, program, plan)
         except (WorkerFailure, UnsupportedModel) as error:
             refusals[engine] = str(error)

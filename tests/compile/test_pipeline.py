@@ -203,13 +203,13 @@ def test_missing_tools_are_said_with_what_would_mend_it(tmp_path: Path, monkeypa
 
 
 def test_three_unlike_targets_from_one_model(tmp_path: Path) -> None:
-    """The walking skeleton: executed, compiled, emitted."""
+    """The walking skeleton: executed, compiled, simulated."""
     model = written_models.cnn(tmp_path / "m.onnx")
     levels = {
         name: compile_model(model, get_target(name), CompileOptions(**QUICK), output=tmp_path / f"{name}.neoc").level
         for name in ("host", "aarch64", "inf2")
     }
-    assert levels == {"host": "executed", "aarch64": "compiled", "inf2": "emitted"}
+    assert levels == {"host": "executed", "aarch64": "compiled", "inf2": "simulated"}
 
 
 @pytest.mark.parametrize("name", ["silero_vad_openvino_16k", "ppocr_cls", "magika"])
