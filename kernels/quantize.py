@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from neoc.kernels import jit
+from neoc.kernels import jit, quantize_ir
 from neoc.kernels.errors import KernelInputError, KernelOptionError
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
@@ -79,6 +79,42 @@ _QUANTIZE = {
 _DEQUANTIZE = {"int8": _make_dequantizers("i8"), "uint8": _make_dequantizers("u8")}
 
 
+_LARGE = 1 << 23
+"""bytes of a result from which on it is stored past the caches: no second-level cache holds as much"""
+
+
+def _stream_quantize(name: str) -> jit.Kernel:
+    pointer, (low, high) = name.replace("uint", "u").replace("int", "i"), _RANGES[name]
+    full = f"quantize_{pointer}_stream"
+
+    @jit.ir_kernel(full, "f32*", f"{pointer}*", "f32", "f32", "i64")
+    def stream(features: frozenset[str]) -> str:
+        return quantize_ir.quantize_ir(full, low, high)
+
+    return stream
+
+
+def _stream_dequantize(name: str) -> jit.Kernel:
+    pointer = name.replace("uint", "u").replace("int", "i")
+    full = f"dequantize_{pointer}_stream"
+
+    @jit.ir_kernel(full, f"{pointer}*", "f32*", "f32", "i64", "i64")
+    def stream(features: frozenset[str]) -> str:
+        return quantize_ir.dequantize_ir(full, name == "int8")
+
+    return stream
+
+
+_QUANTIZE_STREAM = {name: _stream_quantize(name) for name in _QUANTIZE}
+_DEQUANTIZE_STREAM = {name: _stream_dequantize(name) for name in _DEQUANTIZE}
+
+
+def kernels_of(kind: str, dtype: str) -> tuple[jit.Kernel, ...]:
+    """Every kernel that `quantize` or `dequantize` may use for a dtype."""
+    pairs, streams = (_QUANTIZE, _QUANTIZE_STREAM) if kind == "quantize" else (_DEQUANTIZE, _DEQUANTIZE_STREAM)
+    return (*pairs[dtype], streams[dtype])
+
+
 def quantize(
     x: NDArray[np.float32],
     scale: ArrayLike,
@@ -98,7 +134,7 @@ def quantize(
     x = _contiguous(x, "float32", "x")
     layout, scales, zeros = _channels(x.shape, scale, zero_point, axis, name)
     out = _output(out, x.shape, name)
-    _run(_QUANTIZE[name], x, out, scales, zeros.astype(np.float32), layout)
+    _run(_QUANTIZE[name], _QUANTIZE_STREAM[name], x, out, scales, zeros.astype(np.float32), layout)
     return out
 
 
@@ -118,7 +154,7 @@ def dequantize(
     q = _contiguous(q, name, "q")
     layout, scales, zeros = _channels(q.shape, scale, zero_point, axis, name)
     out = _output(out, q.shape, "float32")
-    _run(_DEQUANTIZE[name], q, out, scales, zeros, layout)
+    _run(_DEQUANTIZE[name], _DEQUANTIZE_STREAM[name], q, out, scales, zeros, layout)
     return out
 
 
@@ -128,6 +164,7 @@ Layout = tuple[int, int, int]
 
 def _run(
     pair: tuple[jit.Kernel, jit.Kernel],
+    stream: jit.Kernel,
     source: NDArray[Any],
     out: NDArray[Any],
     scales: NDArray[np.float32],
@@ -136,6 +173,17 @@ def _run(
 ) -> None:
     outer, channels, inner = layout
     if source.size == 0:
+        return
+    if out.nbytes >= _LARGE and scales.size == 1 and not jit.guarded():
+        # Up to the first multiple of 64 bytes, and from the last one on, as any other array.
+        flat, result = source.reshape(-1), out.reshape(-1)
+        head = -result.__array_interface__["data"][0] % 64 // result.itemsize
+        steps = max(0, flat.size - head) // quantize_ir.STEP
+        body = slice(head, head + steps * quantize_ir.STEP)
+        stream(flat[body], result[body], float(scales[0]), zeros[0].item(), steps)
+        for part in (slice(0, head), slice(body.stop, None)):
+            if flat[part].size:
+                pair[0](flat[part], result[part], scales, zeros, 1, 1, flat[part].size)
         return
     if inner == 1 and channels > 1:
         pair[1](source, out, scales, zeros, outer, channels)

@@ -279,8 +279,7 @@ class QuantizeStep(PreStep):
     def kernels(self) -> tuple[jit.Kernel, ...]:
         from neoc.kernels import quantize
 
-        table = quantize._QUANTIZE if self.name == "quantize" else quantize._DEQUANTIZE
-        return table[self._spec["dtype"]]
+        return quantize.kernels_of(self.name, self._spec["dtype"])
 
 
 class DequantizeStep(QuantizeStep):

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from neoc.kernels import jit, memory
 from neoc.kernels.errors import KernelInputError, KernelOptionError
 from neoc.kernels.tabular_columns import Columns
-from neoc.kernels.tabular_kernels import CATEGORY, LANES, NUMERIC, ONEHOT, ROWS, RUN
+from neoc.kernels.tabular_ir import MOST_COLUMNS
+from neoc.kernels.tabular_kernels import CATEGORY, LANES, NUMERIC, ONEHOT, ROWS, RUN, VECTOR, WHOLE
 
 STEPS = ("subtract", "divide", "multiply", "add", "at_least", "at_most", "impute", "missing", "bucketise")
 
@@ -73,10 +74,20 @@ class Hashed:
 
 Block = Numeric | Category | Hashed
 _KINDS = {"numeric": Numeric, "category": Category, "hashed": Hashed}
+_MOST_COMPARED = 64
+"""outputs of a one-hot column that is written by comparing; with more, a zeroed row and one store cost less"""
 _LEAST_RUN = 4
 """fewest neighbouring columns that are worth a kernel of their own"""
 _TABLE = 1 << 16
 """longest range of whole numbers that is looked up by index; wider ones are searched"""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Of a one-hot column: a value's place among the outputs is value - numbers[0]; see `tabular_rows`."""
+
+    outputs: int
+    numbers: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,7 @@ class TabularPreprocess:
 
     def kernels(self) -> tuple[jit.Kernel, ...]:
         """Every kernel that a call may use, whatever the table."""
-        return (*(table[self.dtype] for table in (NUMERIC, RUN, ONEHOT, CATEGORY)), jit.RUN_CALLS)
+        return (*(table[self.dtype] for table in (NUMERIC, RUN, ONEHOT, CATEGORY, WHOLE)), jit.RUN_CALLS)
 
     def _placed(self) -> list[tuple[Block, int]]:
         """Each block and its first output."""
@@ -183,6 +194,9 @@ class TabularPreprocess:
         if not source.rows or not self.outputs:
             return out
         runs = [] if source.single else self._runs(source)
+        whole = self._whole_rows(source, runs)
+        if whole is not None and self._run_whole(source, whole, out):
+            return out
         inside = {j for first, count, _ in runs for j in range(first, first + count)}
         numeric = self._numeric_arguments(source, [j for j in range(len(self._numeric)) if j not in inside])
         onehots = self._onehot_runs(source)
@@ -231,6 +245,50 @@ class TabularPreprocess:
                 runs.append((members[start][0], i - start, np.array(numbers).T.copy()))
             start = i
         return runs
+
+    def _whole_rows(self, source: Columns, runs: list[tuple[int, int, NDArray[np.float64]]]) -> tuple[Any, ...] | None:
+        """The arguments of `tabular_rows`, where numeric neighbours and then one-hot neighbours are all there is."""
+        count, columns = len(self._numeric), len(self._category)
+        if len(runs) != 1 or runs[0][1] != count or self._hashed or not 1 <= columns <= MOST_COLUMNS:
+            return None
+        found = [_onehot_places(b) if source.is_number(b.column) else None for b, _ in self._category]
+        places = [p for p in found if p is not None]
+        if len(places) < columns or self._numeric[0][1] != 0:
+            return None
+        address, stride = source.numbers(self._numeric[0][0].column, "")
+        first, _ = source.numbers(self._category[0][0].column, "")
+        target, vectors = count, []
+        for i, ((block, at), own) in enumerate(zip(self._category, places, strict=True)):
+            if at != target or source.numbers(block.column, "") != (first + 8 * i, stride):
+                return None
+            vectors += [(i, at + k, k) for k in range(0, own.outputs, VECTOR[self.dtype])]
+            target += own.outputs
+        # What the last vector of a row writes too much must lie in the next row's own part.
+        if target != self.outputs or self.outputs < 2 * VECTOR[self.dtype]:
+            return None
+        table = np.array(vectors, np.int32)
+        steps = (table[:, 2:] + np.arange(VECTOR[self.dtype])).astype(self.dtype)
+        reals = np.array([own.numbers for own in places]).T.copy()
+        numbers = (runs[0][2], count, reals, columns, table[:, :2].T.copy(), steps, len(table), np.zeros(1, np.int64))
+        return (address, first, stride, *numbers)
+
+    def _run_whole(self, source: Columns, arguments: tuple[Any, ...], out: NDArray[Any]) -> bool:
+        """Whether all is done: unseen values that are errors are left to the kernels that count them by column."""
+        kernel = WHOLE[self.dtype]
+        parts = np.linspace(0, source.rows, self.threads + 1).astype(int).tolist()
+
+        def work(k: int) -> int:
+            unseen = np.zeros(1, np.int64)
+            kernel(*arguments[:-1], unseen, parts[k], parts[k + 1], out, out.shape[1])
+            return int(unseen[0])
+
+        if self.threads == 1:
+            unseen = work(0)
+        else:
+            with ThreadPoolExecutor(self.threads - 1) as pool:
+                pending = [pool.submit(work, k) for k in range(1, self.threads)]
+                unseen = work(0) + sum(future.result() for future in pending)
+        return not (unseen and any(block.unknown == "error" for block, _ in self._category))
 
     def _numeric_arguments(self, source: Columns, wanted: list[int]) -> tuple[Any, ...]:
         blocks = [self._numeric[j] for j in wanted]
@@ -443,6 +501,24 @@ def _number_lookup(block: Category) -> tuple[int, float, NDArray[np.int64], NDAr
         members[-1] = missing
         return 1, low, members, np.zeros(len(members))
     return 2, 0.0, np.array([*(known[v] for v in ordered), missing], np.int64), np.array([*ordered, np.inf])
+
+
+@lru_cache(maxsize=4096)
+def _onehot_places(block: Category) -> _Places | None:
+    """For `tabular_rows`; None where the outputs do not follow the values one by one, or there are too many."""
+    if block.values is not None or not 1 <= block.outputs <= _MOST_COMPARED:
+        return None
+    kind, low, members, _ = _number_lookup(block)
+    slots, size = _category_entries(block)[0], len(members) - 1
+    shift = int(-slots[0])
+    if kind != 1 or shift not in (0, 1) or not np.array_equal(slots[:size], np.arange(size) - shift):
+        return None
+    if block.impute is not None:
+        entry = float(block.impute) - low
+        of_nan = entry - shift if entry == int(entry) and 0 <= entry < size else -2.0
+    else:
+        of_nan = float(slots[size])
+    return _Places(block.outputs, (low + shift, -float(shift), float(size - shift), of_nan))
 
 
 @lru_cache(maxsize=4096)

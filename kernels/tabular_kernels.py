@@ -8,12 +8,14 @@ import numpy as np
 
 from neoc.kernels import jit
 from neoc.kernels.image_ir import has_fma
-from neoc.kernels.tabular_ir import onehot_ir, run_ir
+from neoc.kernels.tabular_ir import onehot_ir, rows_ir, run_ir
 
 ROWS = 128
 """of a block: its output stays in the first-level cache while every column writes to it"""
 LANES = 8
 """columns that `tabular_onehot` takes at a time"""
+VECTOR = {"float32": 16, "float64": 8}
+"""outputs that `tabular_rows` stores at a time"""
 
 
 def _make_numeric(pointer: str) -> jit.Kernel:
@@ -128,6 +130,21 @@ def _make_onehot(pointer: str) -> jit.Kernel:
     return onehot
 
 
+def _make_rows(pointer: str) -> jit.Kernel:
+    name = f"tabular_rows_{pointer}"
+
+    @jit.ir_kernel(
+        name,
+        *("f64*", "f64*", "i64", "f64*", "i64", "f64*", "i64", "i32*", f"{pointer}*", "i64", "i64*"),
+        *("i64", "i64", f"{pointer}*", "i64"),
+    )
+    def rows(features: frozenset[str]) -> str:
+        """Numeric neighbours, then one-hot neighbours, that make up whole rows."""
+        return rows_ir(name, pointer == "f32" and has_fma(features))
+
+    return rows
+
+
 def _make_category(pointer: str) -> jit.Kernel:
     real = np.float32 if pointer == "f32" else np.float64
 
@@ -216,5 +233,6 @@ def _make_category(pointer: str) -> jit.Kernel:
 
 NUMERIC = {"float32": _make_numeric("f32"), "float64": _make_numeric("f64")}
 RUN = {"float32": _make_runs("f32"), "float64": _make_runs("f64")}
+WHOLE = {"float32": _make_rows("f32"), "float64": _make_rows("f64")}
 ONEHOT = {"float32": _make_onehot("f32"), "float64": _make_onehot("f64")}
 CATEGORY = {"float32": _make_category("f32"), "float64": _make_category("f64")}

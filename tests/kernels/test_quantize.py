@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -179,3 +179,46 @@ def test_parameters_make_zero_exact_and_the_range_fit() -> None:
     assert made.parameters() == (pytest.approx(6 / 127), 0)
     with pytest.raises(KernelInputError):
         Histogram().parameters()
+
+
+@pytest.fixture
+def _streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every array counts as large: what is stored past the caches is tested without large arrays."""
+    monkeypatch.setattr(q, "_LARGE", 1)
+
+
+@pytest.mark.usefixtures("_streamed")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=st.integers(0, 400),
+    offset=st.integers(0, 70),
+    scale=scales,
+    dtype=st.sampled_from(["int8", "uint8"]),
+    zero=st.integers(0, 100),
+    seed=st.integers(0, 1 << 30),
+)
+def test_large_arrays_have_the_same_bits_wherever_they_begin(
+    size: int, offset: int, scale: float, dtype: str, zero: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    ties = (rng.integers(-300, 300, size) + 0.5) * np.float64(scale)
+    x = np.where(rng.random(size) < 0.5, ties, rng.normal(0, 100 * scale, size)).astype(np.float32)
+    x[rng.random(size) < 0.05] = np.nan
+    x[rng.random(size) < 0.05] = rng.choice([np.inf, -np.inf, 3e38, 1e-45])
+    out, back = np.full(size + 200, 99, dtype), np.full(size + 200, 99, np.float32)
+    window = slice(offset, offset + size)
+    q.quantize(x, scale, zero, out=out[window])
+    np.testing.assert_array_equal(out[window], expected(x, np.float32(scale), np.int32(zero), dtype))
+    q.dequantize(out[window], scale, zero, out=back[window])
+    want = (out[window].astype(np.int32) - zero).astype(np.float32) * np.float32(scale)
+    np.testing.assert_array_equal(back[window], want)
+    for array in (out, back):
+        assert (array[:offset] == 99).all()
+        assert (array[offset + size :] == 99).all()
+
+
+def test_an_array_that_no_cache_holds() -> None:
+    x = np.random.default_rng(0).normal(size=(1 << 23) + 777).astype(np.float32)
+    levels = q.quantize(x, 0.02, 3)
+    np.testing.assert_array_equal(levels, expected(x, np.float32(0.02), np.int32(3), "int8"))
+    np.testing.assert_array_equal(q.dequantize(levels, 0.02, 3), (levels.astype(np.float32) - 3) * np.float32(0.02))

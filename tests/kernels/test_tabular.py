@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neoc.kernels.errors import KernelInputError, KernelOptionError
-from neoc.kernels.tabular import Category, Hashed, Numeric, TabularPreprocess
+from neoc.kernels.tabular import Block, Category, Hashed, Numeric, TabularPreprocess
+from neoc.kernels.tabular_columns import Columns
+from neoc.kernels.tabular_kernels import VECTOR
 
 pytestmark = pytest.mark.needs("sklearn")
 
@@ -237,3 +239,62 @@ def test_what_is_not_known_is_refused_by_name() -> None:
             TabularPreprocess.from_sklearn(ColumnTransformer([("t", transformer, [0, 1])]).fit(x))
     with pytest.raises(KernelOptionError, match="not fitted"):
         TabularPreprocess.from_sklearn(StandardScaler())
+
+
+@given(
+    numbers=st.integers(4, 19),
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=11),
+    rows=st.integers(1, 140),
+    dtype=st.sampled_from(["float32", "float64"]),
+    threads=st.sampled_from([1, 3]),
+    seed=st.integers(0, 1 << 30),
+)
+@settings(max_examples=60, deadline=None)
+def test_whole_rows_are_the_twins(
+    numbers: int, sizes: list[int], rows: int, dtype: str, threads: int, seed: int
+) -> None:
+    """Numeric neighbours, then one-hot neighbours: the kernel that writes each row once, from end to end."""
+    rng = np.random.default_rng(seed)
+    blocks: list[Block] = []
+    for j in range(numbers):
+        steps = (
+            ("impute", float(rng.normal())),
+            ("subtract", float(rng.normal())),
+            ("divide", float(rng.uniform(1, 3))),
+        )
+        blocks.append(Numeric(j, steps[int(rng.integers(0, 3)) :]))
+    columns = []
+    for j, size in enumerate(sizes):
+        low = int(rng.integers(-5, 5))
+        known: list[float | None] = [float(low + k) for k in range(size)]
+        kind = rng.integers(0, 4)
+        drop = kind == 1 and size > 1
+        keep = tuple(k - drop for k in range(size))
+        if kind == 2:
+            known, keep = [*known, None], (*keep, size)
+        impute = float(low + size // 2) if kind == 3 else None
+        blocks.append(Category(numbers + j, tuple(known), keep=keep, unknown=0.0, impute=impute))
+        columns.append(rng.integers(low - 1, low + size + 1, rows) + rng.choice([0, 0, 0, 0.5], rows))
+    table = np.concatenate([rng.normal(size=(rows, numbers)), np.array(columns).T], axis=1)
+    table[rng.random(table.shape) < 0.1] = np.nan
+    table[rng.random(table.shape) < 0.02] = np.inf
+    step = TabularPreprocess(blocks, table.shape[1], dtype=dtype, threads=threads)
+    source = Columns.of(table, table.shape[1], None)
+    assert (step._whole_rows(source, step._runs(source)) is not None) == (step.outputs >= 2 * VECTOR[dtype])
+    guarded = np.full((rows + 1, step.outputs), 7, dtype)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(step(table, out=guarded[:rows]), step.reference(table))
+    assert (guarded[rows] == 7).all()
+
+
+def test_whole_rows_name_the_column_of_an_unseen_category() -> None:
+    blocks: list[Block] = [*map(Numeric, range(4)), *(Category(j, tuple(map(float, range(20)))) for j in (4, 5))]
+    step = TabularPreprocess(blocks, 6, tuple("abcdef"))
+    table = np.zeros((9, 6))
+    np.testing.assert_array_equal(step(table), step.reference(table))
+    table[8, 5] = 20
+    with pytest.raises(KernelInputError, match=r"unseen category \(f\): 1 rows"):
+        step(table)
+    table[8, 5] = np.nan
+    with pytest.raises(KernelInputError, match=r"unseen category \(f\): 1 rows"):
+        step(table)
