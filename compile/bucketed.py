@@ -290,7 +290,7 @@ def _cooked(
     """Requests that the program's own steps make of raw items; made-up ones that no bucket holds are left out."""
     if not program.pre and not program.post:
         return None, []
-    raw = prove_pre(shop, program, program)
+    raw = prove_pre(shop, program, program, plan.binds()[-1])
     trials, kept = [], []
     for number, feeds in enumerate(raw.samples):
         sizes, bind = _place(program, plan, feeds)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -306,6 +306,8 @@ class Session(ABC):
     outputs: tuple[TensorSpec, ...]
     concurrency: int = 1
     """how many threads may call `run` at once"""
+    limits: Mapping[str, int] = MappingProxyType({})
+    """the largest size that it takes of an open dimension, where there is one"""
     raw: RawSteps | None = None
     """the steps around the model, where its program declares any: `open_artifact` sets them"""
 

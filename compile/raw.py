@@ -111,7 +111,7 @@ class RawPipeline:
         self._specs = {spec.name: spec for spec in signature.inputs}
         made = {name for _, names in self.pre for name in names}
         self._tensors = [spec for spec in signature.inputs if spec.name not in made]
-        self._batch_dim = self._leading([*(n for _, names in self.pre for n in names), *self._specs])
+        self.batch_dim = self._leading([*(n for _, names in self.pre for n in names), *self._specs])
         self.slots = (
             *(Slot(names[0], s.item, s.takes()) for s, names in self.pre if s.item != "tensor"),
             *(Slot(spec.name, "tensor", self._sample_of(spec)) for spec in self._tensors),
@@ -135,26 +135,26 @@ class RawPipeline:
 
     def _is_batched(self, spec: TensorSpec) -> bool:
         """Whether the first axis of an input is that of the items."""
-        return bool(spec.shape) and spec.shape is not None and spec.shape[0] == self._batch_dim
+        return bool(spec.shape) and spec.shape is not None and spec.shape[0] == self.batch_dim
 
     def _may_be_batched(self, spec: TensorSpec) -> bool:
         """Of an output: exporters leave its first axis without a size or a name, or give it one of its own."""
         if not spec.shape:
             return spec.shape is None
-        return spec.shape[0] == self._batch_dim or not isinstance(spec.shape[0], int)
+        return spec.shape[0] == self.batch_dim or not isinstance(spec.shape[0], int)
 
     def _batch_size(self) -> int | None:
         shared = [s for s in self._tensors if not self._is_batched(s)]
         whole = [s for s in self.signature.outputs if s.name in self._outputs and not self._may_be_batched(s)]
-        if isinstance(self._batch_dim, int):
-            if self._batch_dim > 1 and (shared or whole):
+        if isinstance(self.batch_dim, int):
+            if self.batch_dim > 1 and (shared or whole):
                 raise UsageError(
                     "answers cannot be told apart",
                     where=", ".join(str(s) for s in (*shared, *whole)),
-                    why=f"{self._batch_dim} items go together, and these have no axis of {self._batch_dim} items",
+                    why=f"{self.batch_dim} items go together, and these have no axis of {self.batch_dim} items",
                     fix="bind the batch to 1 with --input",
                 )
-            return self._batch_dim
+            return self.batch_dim
         return 1 if shared or whole else None
 
     def _sample_of(self, spec: TensorSpec) -> str:
@@ -189,6 +189,8 @@ class RawPipeline:
         parts = Items(items, [slot.kind for slot in self.slots])
         found: list[object] = [None] * len(parts)
         size = self.usual()
+        if isinstance(self.batch_dim, str):
+            size = min(size, session.limits.get(self.batch_dim, size))
         for start in range(0, len(parts), size):
             self._solve(session, parts, list(range(start, min(start + size, len(parts)))), found)
         return found

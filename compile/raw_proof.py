@@ -88,10 +88,11 @@ class RawProof:
         self.errors[step] = (max(before[0], error), max(before[1], bound))
 
 
-def prove_pre(shop: Workshop, program: Program, served: Program) -> RawProof:
+def prove_pre(shop: Workshop, program: Program, served: Program, limits: Mapping[str, int] | None = None) -> RawProof:
     """Samples for the reference and the candidates, of the user's raw items and of made-up ones.
 
-    program: as the source takes it; served: what the candidates were built from. Raises ParityFailure where a kernel
+    program: as the source takes it; served: what the candidates were built from; limits: largest sizes of open
+    dimensions. Raises ParityFailure where a kernel
     departs from its twin, InvalidInput where the user's items do not fit.
     """
     around = RawPipeline(*_described(served), served.signature)
@@ -99,11 +100,14 @@ def prove_pre(shop: Workshop, program: Program, served: Program) -> RawProof:
     proof = RawProof(around)
     if not program.pre:
         return proof
-    size = around.batch or FEW
+    most = (limits or {}).get(str(around.batch_dim), around.usual())
+    size = around.batch or min(FEW, most)
     if shop.options.raw_data is not None:
         shop.progress("raw items", str(shop.options.raw_data))
         given = raw_files.load(shop.options.raw_data, around.slots).items
-        _add(proof, source, Items(given, [slot.kind for slot in around.slots]), around.usual())
+        _add(
+            proof, source, Items(given, [slot.kind for slot in around.slots]), around.batch or min(around.usual(), most)
+        )
         proof.given_samples = len(proof.samples)
     made = made_up(around, program, shop.options.seed, size * BATCHES)
     _add(proof, source, Items(made, [slot.kind for slot in around.slots]), size)

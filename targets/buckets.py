@@ -26,6 +26,7 @@ class BucketSession(Session):
         self.concurrency = min(session.concurrency for _, session in buckets)
         self._buckets = sorted(buckets, key=lambda bucket: prod(bucket[0].values()))
         self._signature, self._padding = signature, padding
+        self.limits = dict(self._buckets[-1][0])
         self._check = FeedCheck(self.inputs)
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -202,3 +202,23 @@ def test_a_histogram_decides_and_the_data_are_tested(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", ids=feeds(31)["ids"], mask=feeds(31)["mask"])
     with pytest.raises(InvalidInput, match=r"sample 0.*it has seq=31, and the largest bucket is seq=30"):
         compiled(tmp_path, encoder(batch=1), bucketing, data=tmp_path / "data.npz")
+
+
+def test_steps_around_buckets_serve_raw_sequences(tmp_path: Path) -> None:
+    """Ids of any length are padded by the steps to a batch's longest, by the session to the bucket."""
+    steps: dict[str, Any] = {
+        "preprocess": [{"collate": {"input": ["ids", "mask"]}}],
+        "postprocess": [{"softmax": {"input": "pooled", "output": "chance"}}, {"top_k": {"k": 2}}],
+    }
+    found = compiled(tmp_path, encoder(), Bucketing({"seq": (8, 40), "batch": (1, 3)}), **steps)
+    assert found.manifest["verification"]["raw"]["items"] > 0
+    assert found.manifest["raw"]["batch"] is None
+    rows = [feeds(length)["ids"][0] for length in (1, 7, 8, 9, 39, 40, 12)]
+    wanted = [reference(encoder(), {"ids": row[None], "mask": np.ones((1, len(row)), np.int64)})[1][0] for row in rows]
+    with open_artifact(found.path) as session:
+        answers: list[Any] = session.run_raw([*rows, np.arange(1, 42), "text"])
+    for answer, pooled in zip(answers, wanted, strict=False):
+        assert answer["top_k"]["indices"].tolist() == np.argsort(-pooled)[:2].tolist()
+        assert sorted(answer) == ["hidden", "top_k"]
+    assert len({tuple(a["top_k"]["indices"].tolist()) for a in answers[:7]}) > 1
+    assert [isinstance(a, FeedError) for a in answers[7:]] == [True, True]
