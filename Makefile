@@ -14,12 +14,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format bench bench-kernels fuzz conformance clean
+.PHONY: help demo test test-slow lint format bench bench-kernels fuzz conformance conformance-neuron inferentia clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(CORE)  ## compile a real model for this machine, check it, race it against onnxruntime and OpenVINO
 	@$(PY) -m neoc.bench.demo $(ARGS) </dev/null
@@ -52,6 +52,12 @@ fuzz: $(FULL)  ## 2,000 damaged models through the front end
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null
+
+conformance-neuron: $(FULL)  ## ONNX's 1,884 node tests through the HLO path, against tests/conformance/hlo_baseline.json
+	@$(PY) tests/conformance/run_hlo.py $(ARGS) </dev/null
+
+inferentia: $(FULL)  ## real models compiled for Inferentia2, each compared with its source: the table of docs/inferentia.md
+	@$(PY) -m neoc.bench.inferentia $(ARGS) </dev/null
 
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

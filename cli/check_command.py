@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neoc.cli import arguments, console
 from neoc.compile.errors import UsageError
+
+if TYPE_CHECKING:
+    from neoc.compile.contracts import Gap
+
+
+def _reason(gap: Gap) -> str:
+    """The reason, with what the operator is lowered to and the vendor's error code where they are known."""
+    marks = " ".join(filter(None, (gap.lowered, gap.code)))
+    return f"{gap.reason} [{marks}]" if marks else gap.reason
 
 
 def command(
@@ -55,7 +64,7 @@ def command(
                         g.engine,
                         g.node,
                         g.operator,
-                        f"{g.reason} [{g.code}]" if g.code else g.reason,
+                        _reason(g),
                         g.suggestion,
                     )
                     for t, g in gaps

@@ -147,6 +147,8 @@ class Gap:
     suggestion: str = ""
     code: str = ""
     """the vendor's documented error code, where there is one"""
+    lowered: str = ""
+    """what the engine makes of the operator, where its tool chain refuses that: the opcodes of its own IR"""
 
     def as_dict(self) -> dict[str, str]:
         return {
@@ -157,6 +159,7 @@ class Gap:
             "where": self.where,
             "suggestion": self.suggestion,
             "code": self.code,
+            "lowered": self.lowered,
         }
 
 
@@ -471,6 +474,14 @@ class Engine(ABC):
     @abstractmethod
     def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
         """The variants worth racing, the default first. Empty when options (a precision, say) rule it out."""
+
+    def why_no_variant(self, program: Program, target: Target, options: EngineOptions) -> str:
+        """Why `variants` is empty although nothing is missing and nothing gapes."""
+        return f"offers nothing at precision {options.precision} on {target.name}"
+
+    def analysis(self, program: Program, target: Target) -> Mapping[str, Any] | None:
+        """What the engine's own vendor would say of the program, in the vendor's form; JSON-able. None: nothing."""
+        return None
 
     @abstractmethod
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:

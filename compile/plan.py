@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class EngineView:
     plans: tuple[Plan, ...]
     note: str = ""
     """why there is no plan although nothing is missing and nothing gapes"""
+    analysis: Mapping[str, Any] | None = None
+    """the program's report in the form of the engine's vendor, where it has one"""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -34,6 +36,7 @@ class EngineView:
             "gaps": [gap.as_dict() for gap in self.gaps],
             "variants": [plan.id for plan in self.plans],
             "note": self.note,
+            **({} if self.analysis is None else {"analysis": self.analysis}),
         }
 
 
@@ -86,8 +89,9 @@ def _view(engine: Engine, program: Program, target: Target, options: CompileOpti
         variants = engine.variants(program, target, options.for_engines())
         plans = tuple(Plan((program,), (Step(engine.name, variant),)) for variant in variants)
         if not plans:
-            note = f"offers nothing at precision {options.precision} on {target.name}"
-    return EngineView(engine.name, engine.fallback, missing, gaps, plans, note)
+            note = engine.why_no_variant(program, target, options.for_engines())
+    analysis = engine.analysis(program, target)
+    return EngineView(engine.name, engine.fallback, missing, gaps, plans, note, analysis)
 
 
 def require_plans(seen: Sequence[EngineView], target: Target, where: str) -> None:

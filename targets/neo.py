@@ -34,6 +34,8 @@ _TABLE = [
     *_rows(SERVED, "x86-64-v3", "Lambda's x86 workers promise AVX2", "lambda"),
     *_rows(SERVED, "x86-64-v4", "Skylake-SP and later: AVX-512", "ml_m5 ml_c5"),
     *_rows(SERVED, "inf2", "Inferentia2", "ml_inf2"),
+    *_rows(SERVED, "trn1", "Trainium", "ml_trn1"),
+    *_rows(SERVED, "inf1", "Inferentia1, archived by AWS: neoc reports on models for it and builds none", "ml_inf1"),
     *_rows(NEAREST, "aarch64", "Graviton2, generic 64-bit ARM code runs on it", "ml_m6g ml_c6g"),
     *_rows(NEAREST, "aarch64", "its cores are 64-bit ARM", "rasp4b rk3399 imx8qm imx8mplus sbe_c aisage"),
     *_rows(
@@ -45,7 +47,6 @@ _TABLE = [
         "its host cores are 64-bit ARM, its GPU is not used",
         "jetson_nano jetson_xavier jetson_tx1 jetson_tx2",
     ),
-    *_rows(NEAREST, "inf2", "Trainium shares Inferentia2's compiler, with another target flag", "ml_trn1"),
     *_rows(NEAREST, "x86-64-v3", "its CPU is x86, its GPU is not used", "ml_p2 ml_p3 ml_g4dn"),
     *_rows(NEAREST, "x86-64", "neoc builds for Linux", "x86_win32 x86_win64"),
     *_rows(NEAREST, "", "32-bit ARM code is not built yet", "rasp3b rk3288 sitara_am57x"),
@@ -55,7 +56,6 @@ _TABLE = [
         "Core ML models are built by Apple's coremltools, from the ONNX that `neoc export` writes",
         "coreml",
     ),
-    *_rows(RETIRED, "inf2", "Inferentia1 is archived by AWS", "ml_inf1"),
     *_rows(RETIRED, "x86-64-v4", "Elastic Inference was shut down by AWS", "ml_eia2"),
     *_rows(RETIRED, "", "DeepLens was shut down by AWS", "deeplens"),
     *_rows(

@@ -36,6 +36,7 @@ FRAMEWORKS = {
 AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/"}
 """frameworks that may be imported when the module is, because the whole module is about them"""
 PROTOBUF = {
+    "bench/light_models.py": "puts random weights into the models that the onnx package carries",
     "compile/frontends/onnx_check.py": "checks a file before native code sees it",
     "compile/frontends/onnx_faults.py": "names what is wrong in it",
     "compile/frontends/onnx_normal.py": "brings the file itself into one spelling",

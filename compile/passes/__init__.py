@@ -24,10 +24,12 @@ from neoc.compile.passes.legalize import Legalize
 from neoc.compile.passes.lift_constants import LiftConstants
 from neoc.compile.passes.manager import Callback, Pass, Repeat, run
 from neoc.compile.passes.unique_names import UniqueNames
+from neoc.compile.passes.unroll_loops import UnrollLoops
 from neoc.compile.program import Program
 
 __all__ = [
     "DEFAULT",
+    "TIDY",
     "BindValues",
     "Callback",
     "CommonValues",
@@ -46,9 +48,25 @@ __all__ = [
     "Pass",
     "Repeat",
     "UniqueNames",
+    "UnrollLoops",
     "fold_steps",
     "run",
 ]
+
+TIDY = Repeat(
+    (
+        InferShapes(),
+        FoldShapes(),
+        FoldConstants(),
+        InlineIf(),
+        LiftConstants(),
+        Legalize(),
+        Identities(),
+        CommonValues(),
+        DeadCode(),
+    )
+)
+"""what follows from what is known, until nothing more does"""
 
 DEFAULT: tuple[Pass, ...] = (
     UniqueNames(),
@@ -56,19 +74,7 @@ DEFAULT: tuple[Pass, ...] = (
     InitializerInputs(),
     LiftConstants(),
     ConvertOpset(),
-    Repeat(
-        (
-            InferShapes(),
-            FoldShapes(),
-            FoldConstants(),
-            InlineIf(),
-            LiftConstants(),
-            Legalize(),
-            Identities(),
-            CommonValues(),
-            DeadCode(),
-        )
-    ),
+    TIDY,
 )
 
 

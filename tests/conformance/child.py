@@ -50,6 +50,7 @@ def main() -> None:
                 "status": verdict.status,
                 "engines": verdict.engines,
                 "reason": verdict.reason[:600],
+                "facts": verdict.facts,
                 "seconds": round(time.monotonic() - begun, 3),
             }
             stream.write(json.dumps(line) + "\n")

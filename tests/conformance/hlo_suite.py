@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -82,7 +82,7 @@ def judge(question: Question, expected: Sequence[Any], rtol: float, atol: float)
         bound = _bound(model, feeds)
         if bound.gaps:
             return Verdict("refused", reason="; ".join(dict.fromkeys(map(_told, bound.gaps))))
-        answer, findings = run(bound)
+        answer, findings, facts = run(bound)
     except (TimeoutError, KeyboardInterrupt):
         raise
     except NeocError as error:
@@ -93,21 +93,33 @@ def judge(question: Question, expected: Sequence[Any], rtol: float, atol: float)
         return Verdict("late", reason="; ".join(dict.fromkeys(findings)))
     verdict = compare([answer[v.name] for v in model.graph.output], expected, rtol, atol)
     if verdict.status == "passed" and bound.inputs and not bound.feeds:
-        return Verdict("constant", verdict.engines)
+        return Verdict("constant")
     if verdict.status != "passed" and draws_random_numbers(model):
         return Verdict("random", reason="the standard fixes no values for random numbers")
-    return verdict
+    return replace(verdict, facts=facts)
 
 
 def _told(gap: Gap) -> str:
     return f"{gap.operator}: {gap.reason}" if gap.operator else gap.reason
 
 
-def run(bound: Bound) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The outputs by name, and what the preflight refuses."""
+def run(bound: Bound) -> tuple[dict[str, np.ndarray], list[str], tuple[str, ...]]:
+    """The outputs by name, what the preflight refuses, and what each operator became."""
     lowered = lower(bound.program)
-    findings = [str(f) for f in examine(hlo.read(lowered.module), rule_set()) if f.is_error]
-    return executor.run(lowered.module, lowered.parameters, lowered.weights, lowered.results, bound.feeds), findings
+    module = hlo.read(lowered.module)
+    findings = [str(f) for f in examine(module, rule_set()) if f.is_error]
+    answer = executor.run(lowered.module, lowered.parameters, lowered.weights, lowered.results, bound.feeds)
+    return answer, findings, became(module)
+
+
+def became(module: hlo.Module) -> tuple[str, ...]:
+    """'Operator opcode opcode ...' for each node that left instructions, by the names that lowering gave them."""
+    found: dict[str, set[str]] = {}
+    for instruction in module.instructions():
+        scopes = [part for part in instruction.source.split("/") if ":" in part]
+        if scopes:
+            found.setdefault(scopes[-1], set()).add(instruction.opcode)
+    return tuple(sorted(f"{scope.partition(':')[0]} {' '.join(sorted(names))}" for scope, names in found.items()))
 
 
 def compare(answer: Sequence[Any], expected: Sequence[Any], rtol: float, atol: float) -> Verdict:

@@ -35,6 +35,7 @@ class Result:
     engines: tuple[str, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    facts: tuple[str, ...] = ()
 
 
 def run_all(
@@ -90,7 +91,8 @@ def read(results: Path) -> tuple[dict[str, Result], str | None, bool]:
         elif line["event"] == "end":
             current = None
             fields = {k: line[k] for k in ("status", "reason", "seconds") if k in line}
-            done[line["name"]] = Result(line["name"], engines=tuple(line.get("engines", ())), **fields)
+            lists = {k: tuple(line.get(k, ())) for k in ("engines", "facts")}
+            done[line["name"]] = Result(line["name"], **lists, **fields)
         else:
             complete = True
     return done, current, complete

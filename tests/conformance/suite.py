@@ -45,6 +45,8 @@ class Verdict:
     status: str
     engines: tuple[str, ...] = ()
     reason: str = ""
+    facts: tuple[str, ...] = ()
+    """what a suite wants to know of the case beside its verdict"""
 
 
 class Prepared:

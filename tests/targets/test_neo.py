@@ -47,7 +47,7 @@ def test_chips_are_named_for_what_they_are() -> None:
     assert get_target("ml_c5").level == "x86-64-v4"
     assert get_target("ml_c4").level == get_target("ml_m4").level == "x86-64-v3"
     assert get_target("ml_inf2").arch == "neuron"
-    assert NEO_NAMES["ml_inf1"].status == NEO_NAMES["ml_eia2"].status == NEO_NAMES["deeplens"].status == RETIRED
+    assert NEO_NAMES["ml_eia2"].status == NEO_NAMES["deeplens"].status == RETIRED
     assert (NEO_NAMES["jetson_nano"].status, NEO_NAMES["jetson_nano"].target) == (NEAREST, "aarch64")
 
 

@@ -6,8 +6,10 @@ device that input is run on this machine's CPU and compared with the model: leve
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,23 +21,22 @@ from neoc.compile.contracts import (
     Gap,
     Numerics,
     Placement,
+    Scalar,
     Session,
     Signature,
     Target,
     Toolchain,
     Variant,
 )
-from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError, WrongDevice
+from neoc.compile.errors import MissingTool, UnsupportedModel, WrongDevice
 from neoc.targets.engines.neuron.members import IO, MODULE, NEFF, WEIGHTS, read_weights, write_members
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
+    from neoc.targets.engines.neuron.compiler import Compiler
     from neoc.targets.engines.neuron.lower import Lowered
 
 __all__ = ["IO", "MODULE", "NEFF", "WEIGHTS", "Neuron", "read_weights"]
-
-_OPTIONS = {"neuron.model-type": ("generic", "transformer", "unet-inference"), "neuron.optlevel": ("1", "2", "3")}
-"""--option keys, with the values that the compiler documents"""
 
 
 class Neuron(Engine):
@@ -47,29 +48,42 @@ class Neuron(Engine):
         return None
 
     def serves(self, target: Target) -> bool:
-        return target.arch == "neuron" and bool(target.fact("compiler_target"))
+        return target.arch == "neuron"
 
     def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
         from neoc.targets.engines.neuron.gaps import find_gaps
 
-        return find_gaps(program, self.name)
+        return find_gaps(program, self.name, target)
 
     def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
-        """fp32 as the model has it; bf16 in the matrix engine alone, or everywhere."""
-        extra = _extra(options)
+        """fp32 as the model has it; bf16 in the matrix engine alone, or everywhere. None for an archived chip."""
+        from neoc.targets.engines.neuron.compiler import chosen_options
+
+        if not target.fact("compiler_target"):
+            return ()
+        extra = chosen_options(options.pairs, target)
         if options.precision == "fp32":
-            return (Variant.of("fp32", auto_cast="none", **extra),)
+            return (_variant("fp32", "fp32", "none", extra),)
         if options.precision == "bf16":
             casts = ("matmult", "all")
-            return tuple(Variant.of(f"bf16-{c}", precision="bf16", auto_cast=c, **extra) for c in casts)
+            return tuple(_variant(f"bf16-{cast}", "bf16", cast, extra) for cast in casts)
         return ()
 
+    def why_no_variant(self, program: Program, target: Target, options: EngineOptions) -> str:
+        return str(target.fact("archived", "")) or super().why_no_variant(program, target, options)
+
+    def analysis(self, program: Program, target: Target) -> Mapping[str, Any]:
+        from neoc.targets.engines.neuron.analysis import analyse
+
+        return analyse(program, self.gaps(program, target))
+
     def tools(self) -> Mapping[str, str]:
+        """The HLO follows from the program and these: the op table's digest stands for the lowering's own code."""
         from neoc.targets.engines.neuron.compiler import PROGRAM, find_compiler
         from neoc.targets.engines.neuron.preflight import rule_set
 
         compiler = find_compiler()
-        found = {"neuron-rules": rule_set().name, **_versions("jax", "jaxlib")}
+        found = {"neuron-rules": rule_set().name, "neuron-table": _table_digest(), **_versions("jax", "jaxlib")}
         return found | ({PROGRAM: compiler.version} if compiler else {})
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
@@ -81,8 +95,8 @@ class Neuron(Engine):
             raise UnsupportedModel(f"{target.name} cannot take the model", gaps=gaps, fix="see the gaps")
         lowered = lower(program)
         warnings = self._examined(lowered, target)
-        members = write_members(lowered, folder, {})
         found = neuronx_cc.find_compiler()
+        members = write_members(lowered, folder, _facts(lowered, target, variant, found))
         if found:
             members[NEFF] = folder / NEFF
             neuronx_cc.compile_module(found, members[MODULE], target.fact("compiler_target"), variant, members[NEFF])
@@ -156,16 +170,30 @@ class Neuron(Engine):
         )
 
 
-def _extra(options: EngineOptions) -> dict[str, Any]:
-    """--option pairs for the compiler. Raises UsageError for a value that it does not document."""
-    chosen = {}
-    for key, value in options.pairs:
-        if key not in _OPTIONS:
-            continue
-        if value not in _OPTIONS[key]:
-            raise UsageError(f"--option {key}={value} is not known", fix=f"one of: {', '.join(_OPTIONS[key])}")
-        chosen[key.removeprefix("neuron.").replace("-", "_")] = value
-    return chosen
+def _variant(id: str, precision: str, auto_cast: str, extra: Mapping[str, Scalar]) -> Variant:
+    return Variant(id, tuple(sorted({"auto_cast": auto_cast, **extra}.items())), precision=precision)
+
+
+def _facts(lowered: Lowered, target: Target, variant: Variant, found: Compiler | None) -> dict[str, Any]:
+    """What io.json says of the module beside its parameters and results."""
+    from neoc.targets.engines.neuron.compiler import flags
+
+    return {
+        "module_sha256": hashlib.sha256(lowered.module).hexdigest(),
+        "compiler": None if found is None else found.version,
+        "flags": flags(target.fact("compiler_target"), variant),
+        "int64": "kept in the module; the compiler narrows to int32 unless its flags say otherwise",
+    }
+
+
+@cache
+def _table_digest() -> str:
+    """Of every file of this package: whatever of it changes, builds are made anew."""
+    total = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".json"):
+            total.update(path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def _versions(*distributions: str) -> dict[str, str]:

@@ -5,13 +5,14 @@ The checks and the lowering read the same calls, so they cannot disagree on what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neoc.compile.contracts import dtype_of
 from neoc.compile.program import Program, spec_of
 from neoc.targets.engines.nodes import domain_of, label, where_of
 
@@ -52,6 +53,13 @@ class Call:
     """None, too, for an output that nothing reads"""
     attributes: Mapping[str, Any]
     where: str = ""
+    bodies: Mapping[str, Body] = field(default_factory=dict)
+    """the graphs among its attributes"""
+
+    @property
+    def key(self) -> str:
+        """How the op table knows the operator: domain.Name, or Name alone in the default domain."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
@@ -92,6 +100,22 @@ class Call:
         return default if not number else spec_dtype(ir.DataType(number))
 
 
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A branch of a node: it reads what is known around it."""
+
+    calls: tuple[Call, ...]
+    outputs: tuple[Fact, ...]
+
+
+def walk(calls: Iterable[Call]) -> Iterator[Call]:
+    """Every call, those of bodies after the one that holds them."""
+    for call in calls:
+        yield call
+        for body in call.bodies.values():
+            yield from walk(body.calls)
+
+
 def spec_dtype(dtype: ir.DataType) -> str:
     """neoc's name of an ONNX dtype."""
     import onnx_ir as ir
@@ -101,26 +125,73 @@ def spec_dtype(dtype: ir.DataType) -> str:
     return str(dtype.numpy().name)
 
 
+def prepared(program: Program) -> Program:
+    """The program with its loops written out as far as their trip counts are known, and with the shapes that rows of
+    the op table infer."""
+    from neoc.compile.passes import TIDY, Repeat, UnrollLoops, run
+
+    loops = any(node.op_type in ("Loop", "Scan") for node in program.nodes())
+    if not loops and all(domain_of(node.domain) == "" for node in program.model.graph):
+        return program
+    return run(program, (Repeat((InferRows(), UnrollLoops(), TIDY)),))
+
+
+@dataclass(frozen=True)
+class InferRows:
+    """Gives the outputs of nodes whose row infers them the dtype and the shape that follow from the inputs."""
+
+    def __call__(self, program: Program) -> Program:
+        import onnx_ir as ir
+
+        from neoc.targets.engines.neuron.ops import TABLE
+
+        copy = program.clone()
+        facts = _Facts()
+        did = False
+        for node in copy.model.graph:
+            row = TABLE.get(f"{node.domain}.{node.op_type}")
+            if row is None or row.infer is None or node.outputs[0].shape is not None:
+                continue
+            call = _call(node, copy, facts)
+            if any(fact is not None and fact.shape is None for fact in call.inputs):
+                continue
+            dtype, shape = row.infer(call)
+            node.outputs[0].type = ir.TensorType(ir.DataType.from_numpy(dtype_of(dtype)))
+            node.outputs[0].shape = ir.Shape(shape)
+            did = True
+        return copy if did else program
+
+
 def calls_of(program: Program) -> tuple[Call, ...]:
-    """The nodes that the outputs depend on, in graph order. Bodies of If, Loop and Scan are not entered."""
+    """The nodes that the outputs depend on, in graph order."""
     live = _live(program)
     facts = _Facts()
     return tuple(_call(node, program, facts) for node in program.model.graph if node in live)
 
 
+def _body(graph: ir.Graph, program: Program, facts: _Facts) -> Body:
+    calls = tuple(_call(node, program, facts) for node in graph if node.op_type != "Constant")
+    return Body(calls, tuple(facts.of(v) for v in graph.outputs))
+
+
 def _call(node: ir.Node, program: Program, facts: _Facts) -> Call:
+    import onnx_ir as ir
+
     from neoc.compile.passes.onnx_tools import since
 
     domain = domain_of(node.domain)
+    opset = program.opset if domain == "" else program.model.opset_imports.get(node.domain, 1)
+    graphs = {a.name: a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
     return Call(
         node=label(node),
         operator=node.op_type,
         domain=domain,
-        version=(since(node.op_type, program.opset) or 0) if domain == "" else 0,
+        version=since(node.op_type, opset, domain) or 0,
         inputs=tuple(None if v is None else facts.of(v) for v in node.inputs),
         outputs=tuple(facts.of(v) if v.name and (v.uses() or v.is_graph_output()) else None for v in node.outputs),
-        attributes={a.name: a.value for a in node.attributes.values()},
+        attributes={a.name: a.value for a in node.attributes.values() if a.name not in graphs},
         where=where_of(node),
+        bodies={name: _body(graph, program, facts) for name, graph in graphs.items()},
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from neoc.compile.contracts import Gap, Variant
-from neoc.compile.errors import UnsupportedModel, WorkerCrashed, WorkerOutOfMemory
+from neoc.compile.contracts import Gap, Scalar, Target, Variant
+from neoc.compile.errors import UnsupportedModel, UsageError, WorkerCrashed, WorkerOutOfMemory
 
 PROGRAM = "neuronx-cc"
 PLACEHOLDER = "1.0"
@@ -47,6 +48,41 @@ def find_compiler() -> Compiler | None:
     return Compiler(path, _installed() or "unknown") if done.returncode == 0 else None
 
 
+@cache
+def listed_operators() -> tuple[str, frozenset[str]] | None:
+    """(version of the compiler, the HLO operators that `neuronx-cc list-operators` names).
+
+    None without a compiler, and where it prints something else: a list that lacks what every program needs.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        return None
+    try:
+        done = subprocess.run(
+            [compiler.path, "list-operators", "--framework", "XLA"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    names = frozenset(_opcode(line.split()[0]) for line in done.stdout.splitlines() if line.split())
+    if done.returncode or not {"add", "dot", "multiply"} <= names:
+        return None
+    return compiler.version, names
+
+
+def _opcode(word: str) -> str:
+    """An operator's name as HLO text spells it: 'dynamic-slice', from that, from dynamic_slice or kDynamicSlice."""
+    word = word.strip(" ,;:*-").removeprefix("xla::").removeprefix("HloOpcode::")
+    if re.fullmatch(r"k?[A-Z]\w*", word):
+        word = re.sub(r"(?<!^)(?=[A-Z])", "-", word.removeprefix("k"))
+    return word.replace("_", "-").lower()
+
+
 def why_none() -> str:
     """Why no compiler was found, and what to do about it."""
     if _is_placeholder(_installed()):
@@ -67,18 +103,61 @@ def _is_placeholder(found: str | None) -> bool:
     return found is not None and (found == PLACEHOLDER or found.startswith(f"{PLACEHOLDER}."))
 
 
+@dataclass(frozen=True)
+class _Option:
+    """--option neuron.NAME=VALUE: the values that the compiler documents, and the only targets that have it."""
+
+    values: tuple[str, ...]
+    targets: tuple[str, ...] = ("inf2", "trn1", "trn2")
+
+
+OPTIONS = {
+    "neuron.model-type": _Option(("generic", "transformer", "unet-inference")),
+    "neuron.optlevel": _Option(("1", "2", "3")),
+    "neuron.auto-cast-type": _Option(("bf16", "fp16", "tf32", "fp8_e4m3")),
+    "neuron.lnc": _Option(("1", "2"), ("trn2",)),
+}
+
+
+def chosen_options(pairs: Sequence[tuple[str, str]], target: Target) -> dict[str, Scalar]:
+    """The compiler's among the --option pairs, by the variant's names. Raises UsageError for what it does not know."""
+    chosen: dict[str, Scalar] = {}
+    for key, value in pairs:
+        if not key.startswith("neuron."):
+            continue
+        option = OPTIONS.get(key)
+        if option is None:
+            raise UsageError(f"--option {key} is not known", fix=f"one of: {', '.join(OPTIONS)}")
+        if value not in option.values:
+            raise UsageError(f"--option {key}={value} is not known", fix=f"one of: {', '.join(option.values)}")
+        if target.name not in option.targets:
+            raise UsageError(
+                f"{target.name} has no --option {key}",
+                why="the compiler would end with NCC_EARG001",
+                fix=f"leave it out; it is for {', '.join(option.targets)}",
+            )
+        chosen[key.removeprefix("neuron.").replace("-", "_")] = value
+    return chosen
+
+
+def flags(target: str, variant: Variant) -> list[str]:
+    """All that decides what is made of a module. --auto-cast is always given: its default changed between releases."""
+    cast = str(variant.get("auto_cast", "none"))
+    words = ["--framework", "XLA", "--target", target]
+    words += ["--model-type", str(variant.get("model_type", "generic"))]
+    words += ["--optlevel", str(variant.get("optlevel", "2"))]
+    words += ["--auto-cast", cast]
+    if cast != "none":
+        words += ["--auto-cast-type", str(variant.get("auto_cast_type", "bf16"))]
+    if lnc := variant.get("lnc"):
+        words += ["--logical-nc-config", str(lnc)]
+    return words
+
+
 def command(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> list[str]:
-    """The command line. --auto-cast is always given: its default has changed between releases."""
-    cast = variant.get("auto_cast", "none")
-    words = [compiler.path, "compile", str(module), "--framework", "XLA", "--target", target]
-    words += [
-        "--model-type",
-        str(variant.get("model_type", "generic")),
-        "--optlevel",
-        str(variant.get("optlevel", "2")),
-    ]
-    words += ["--auto-cast", cast, *(["--auto-cast-type", "bf16"] if cast != "none" else [])]
-    return [*words, "--output", str(output), "--logfile", str(output.with_suffix(".log"))]
+    """The command line."""
+    files = ["--output", str(output), "--logfile", str(output.with_suffix(".log"))]
+    return [compiler.path, "compile", str(module), *flags(target, variant), *files]
 
 
 def compile_module(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> None:

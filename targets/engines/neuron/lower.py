@@ -16,9 +16,9 @@ from neoc.compile.contracts import Signature, TensorSpec, dtype_of
 from neoc.compile.errors import InternalError
 from neoc.compile.program import Program
 from neoc.targets.engines.neuron import hlo
-from neoc.targets.engines.neuron.calls import Call, Fact, calls_of, fact_of
+from neoc.targets.engines.neuron.calls import Body, Call, Fact, calls_of, fact_of, prepared, walk
 from neoc.targets.engines.neuron.ops import TABLE
-from neoc.targets.engines.neuron.table import Xla
+from neoc.targets.engines.neuron.table import PACKED, Xla
 
 INLINE_ELEMENTS = 16
 """constants up to this size are written into the module; larger ones become parameters"""
@@ -46,7 +46,9 @@ def lower(program: Program) -> Lowered:
 
     Raises InternalError where the traced shapes are not those that the program declares.
     """
-    signature, calls = program.signature, calls_of(program)
+    program = prepared(program)
+    signature = program.signature
+    calls = calls_of(program)
     weights = _weights(calls, program)
     specs = [TensorSpec(name, *_described(value)) for name, value in weights.items()]
     specs += signature.inputs
@@ -72,16 +74,26 @@ def lower(program: Program) -> Lowered:
 def _weights(calls: Sequence[Call], program: Program) -> dict[str, np.ndarray]:
     """The large constants that are read as data, in graph order."""
     found: dict[str, np.ndarray] = {}
-    for call in calls:
-        row = TABLE[call.operator]
+    for call in walk(calls):
+        row = TABLE[call.key]
         for index, fact in enumerate(call.inputs):
-            slot = row.inputs[min(index, len(row.inputs) - 1)]
-            if fact is not None and fact.tensor is not None and not slot.constant and fact.size > INLINE_ELEMENTS:
-                found.setdefault(fact.name, fact.tensor.numpy())
+            if fact is None or fact.tensor is None or row.slot(index).constant:
+                continue
+            if fact.size > INLINE_ELEMENTS:
+                found.setdefault(fact.name, _unpacked(fact))
+        if row.derived is not None:
+            found |= {_derived_name(call, name): value for name, value in row.derived(call).items()}
     for fact in map(fact_of, program.model.graph.outputs):
         if fact.tensor is not None and fact.size > INLINE_ELEMENTS:
             found.setdefault(fact.name, fact.tensor.numpy())
     return found
+
+
+def _unpacked(fact: Fact) -> np.ndarray:
+    """The constant, in a dtype that the device has."""
+    value = fact.value
+    assert value is not None
+    return value.astype(dtype_of(PACKED[fact.dtype])) if fact.dtype in PACKED else value
 
 
 def _described(value: np.ndarray) -> tuple[str, tuple[int, ...]]:
@@ -107,48 +119,67 @@ def _traced(
 def _function(
     calls: Sequence[Call], outputs: Sequence[Fact], names: Sequence[str], specs: Sequence[TensorSpec]
 ) -> Callable[..., tuple[Any, ...]]:
-    import jax
     from jax import lax
     from jax import numpy as jnp
 
-    xla = Xla(jnp, lax)
+    def nothing(body: Body) -> tuple[Any, ...]:
+        raise AssertionError("only a call with bodies runs them")
+
+    xla = Xla(jnp, lax, nothing, {})
 
     def run(*parameters: Any) -> tuple[Any, ...]:
         known: dict[str, Any] = dict(zip(names, parameters, strict=True))
         for spec in specs:
             if spec.name not in known:
                 known[spec.name] = jnp.zeros(spec.shape, dtype_of(spec.dtype))
-        for call in calls:
-            with jax.named_scope(_scope(call)):
-                results = _apply(call, xla, known)
-            for fact, result in zip(call.outputs, results, strict=False):
-                if fact is not None:
-                    known[fact.name] = result
+        _execute(calls, xla, known)
         return tuple(_tensor(fact, xla, known) for fact in outputs)
 
     return run
 
 
+def _execute(calls: Sequence[Call], xla: Xla, known: dict[str, Any]) -> None:
+    """Adds what the calls give to what is known."""
+    import jax
+
+    for call in calls:
+        with jax.named_scope(_scope(call)):
+            results = _apply(call, xla, known)
+        for fact, result in zip(call.outputs, results, strict=False):
+            if fact is not None:
+                known[fact.name] = result
+
+
 def _apply(call: Call, xla: Xla, known: Mapping[str, Any]) -> tuple[Any, ...]:
-    row = TABLE[call.operator]
+    row = TABLE[call.key]
     arguments: list[Any] = []
     for index, fact in enumerate(call.inputs):
-        slot = row.inputs[min(index, len(row.inputs) - 1)]
         if fact is None:
             arguments.append(None)
         else:
-            arguments.append(fact.value if slot.constant else _tensor(fact, xla, known))
-    result = row.lower(call, xla, *arguments)
+            arguments.append(fact.value if row.slot(index).constant else _tensor(fact, xla, known))
+
+    def run(body: Body) -> tuple[Any, ...]:
+        inner = dict(known)
+        _execute(body.calls, xla, inner)
+        return tuple(_tensor(fact, xla, inner) for fact in body.outputs)
+
+    derived = {name: known[_derived_name(call, name)] for name in (row.derived(call) if row.derived else ())}
+    result = row.lower(call, xla._replace(run=run, derived=derived), *arguments)
     return result if isinstance(result, tuple) else (result,)
 
 
+def _derived_name(call: Call, name: str) -> str:
+    return f"{call.node}:{name}"
+
+
 def _tensor(fact: Fact, xla: Xla, known: Mapping[str, Any]) -> Any:
-    return known[fact.name] if fact.name in known else xla.np.asarray(fact.value)
+    return known[fact.name] if fact.name in known else xla.np.asarray(_unpacked(fact))
 
 
 def _scope(call: Call) -> str:
     """What the instructions of a call are known by, down to the compiler's own messages."""
-    return f"{call.operator}:{call.node}".replace("/", ".")
+    return f"{call.key}:{call.node}".replace("/", ".")
 
 
 def _agree(lowered: Lowered, signature: Signature) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,46 @@ class HloRule:
         return all(_COMPARE[how](facts[fact], value) for fact, how, value in self.when)
 
 
+STRUCTURE = frozenset({"call", "constant", "get-tuple-element", "parameter", "tuple"})
+"""opcodes that hold a module together, whether or not a list of operators names them"""
+
+
+@dataclass(frozen=True)
+class Opcodes:
+    """What an operator of the model becomes."""
+
+    always: tuple[str, ...]
+    """in every case that was seen"""
+    sometimes: tuple[str, ...]
+    """with some attributes, dtypes or shapes"""
+
+
 @dataclass(frozen=True)
 class RuleSet:
     name: str
     opcodes: frozenset[str]
     custom_calls: frozenset[str]
     rules: tuple[HloRule, ...]
+
+
+@cache
+def rules_here() -> RuleSet:
+    """The newest rules; where the compiler is installed, with the operators that it lists itself."""
+    from neoc.targets.engines.neuron.compiler import listed_operators
+
+    rules = rule_set()
+    listed = listed_operators()
+    if listed is None:
+        return rules
+    release, names = listed
+    return replace(rules, name=f"{rules.name}, operators of neuronx-cc {release}", opcodes=names | STRUCTURE)
+
+
+@cache
+def opcodes() -> dict[str, Opcodes]:
+    """The opcodes that each row of the op table was seen to become, by its key: measured, not written by hand."""
+    data = json.loads(Path(__file__).with_name("opcodes.json").read_text())
+    return {key: Opcodes(tuple(row["always"]), tuple(row["sometimes"])) for key, row in data["operators"].items()}
 
 
 @cache

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from neoc.targets.engines.neuron.calls import Call
+import numpy as np
+
+from neoc.targets.engines.neuron.calls import Body, Call, Fact
 
 FLOATS = frozenset({"float32", "float16", "bfloat16"})
 SIGNED = frozenset({"int8", "int16", "int32", "int64"})
@@ -20,6 +22,12 @@ INTEGERS = SIGNED | UNSIGNED
 NUMBERS = FLOATS | INTEGERS
 BOOL = frozenset({"bool"})
 ALL = NUMBERS | BOOL
+
+PACKED = {
+    **{f"{sign}int{bits}": f"{sign}int8" for sign in ("", "u") for bits in (2, 4)},
+    **dict.fromkeys(("float4_e2m1fn", "float8_e4m3fn", "float8_e5m2"), "bfloat16"),
+}
+"""dtypes that weights may be stored in -> the smallest dtype of the device that holds every value of theirs"""
 
 OPEN_SHAPE = "EMOD025"
 """Neuron's code for a shape that is not static"""
@@ -36,10 +44,14 @@ _NO_DTYPE = {
 
 
 class Xla(NamedTuple):
-    """What a lowering works with: jax.numpy and jax.lax."""
+    """What a lowering works with: jax.numpy, jax.lax, and the bodies of a call."""
 
     np: Any
     lax: Any
+    run: Callable[[Body], tuple[Any, ...]]
+    """the outputs of one of the call's bodies"""
+    derived: Mapping[str, Any]
+    """the arrays of Op.derived"""
 
 
 Lower = Callable[..., Any]
@@ -56,6 +68,11 @@ class In:
     """must be known when the program is lowered: it decides shapes"""
     ranks: tuple[int, int] | None = None
     """smallest and largest"""
+    unpacks: frozenset[str] = frozenset()
+    """of PACKED, what a constant may be stored in: it is widened before the module is made"""
+
+    def takes(self, fact: Fact) -> bool:
+        return fact.dtype in self.dtypes or (fact.tensor is not None and fact.dtype in self.unpacks)
 
 
 CONSTANT = In(ALL, constant=True)
@@ -63,7 +80,7 @@ CONSTANT = In(ALL, constant=True)
 
 @dataclass(frozen=True)
 class Rule:
-    """A constraint that is no table entry. Asked only of calls whose input shapes are all known."""
+    """A constraint that is no table entry. Asked only of calls whose input shapes and constants are all known."""
 
     broken: Callable[[Call], bool]
     reason: str
@@ -73,7 +90,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Op:
-    """A row: one operator of the default domain."""
+    """A row: one operator."""
 
     name: str
     versions: tuple[int, int]
@@ -85,6 +102,20 @@ class Op:
     outputs: int = 1
     """how many outputs the lowering gives"""
     rules: tuple[Rule, ...] = ()
+    domain: str = ""
+    derived: Callable[[Call], Mapping[str, np.ndarray]] | None = None
+    """large arrays that the lowering reads beside the inputs: they become weights of the program"""
+    infer: Callable[[Call], tuple[str, tuple[int, ...]]] | None = None
+    """dtype and shape of the output, for operators that ONNX's own inference passes over; the inputs' are known"""
+
+    @property
+    def key(self) -> str:
+        """As Call.key."""
+        return f"{self.domain}.{self.name}" if self.domain else self.name
+
+    def slot(self, index: int) -> In:
+        """What the input at `index` may be."""
+        return self.inputs[min(index, len(self.inputs) - 1)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,11 @@ class Fault:
     code: str = ""
 
 
+def dtype_fault(what: str, dtype: str) -> Fault:
+    code, advice = _NO_DTYPE.get(dtype, ("ESPP004", "convert it to float32, float16, bfloat16, integers or bool"))
+    return Fault(f"{what} is {dtype}", advice, code)
+
+
 def faults(call: Call, row: Op) -> Iterator[Fault]:
     """Everything in `call` that `row` does not take."""
     oldest, newest = row.versions
@@ -105,9 +141,10 @@ def faults(call: Call, row: Op) -> Iterator[Fault]:
     for index, fact in enumerate(call.inputs):
         if fact is None:
             continue
-        slot = row.inputs[min(index, len(row.inputs) - 1)]
-        if fact.dtype not in slot.dtypes and fact.dtype != "undefined":  # undefined: after a node that nobody knows
+        slot = row.slot(index)
+        if not slot.takes(fact) and fact.dtype != "undefined":  # undefined: after a node that nobody knows
             code, advice = _NO_DTYPE.get(fact.dtype, ("", f"convert it to one of {', '.join(sorted(slot.dtypes))}"))
+            code = code or ("" if fact.dtype in ALL else "ESPP004")
             yield Fault(f"input {index} ({fact.name!r}) is {fact.dtype}", advice, code)
         if slot.constant and fact.tensor is None:
             yield Fault(f"input {index} ({fact.name!r}) must be known before the program runs", _BIND, OPEN_SHAPE)
@@ -120,13 +157,18 @@ def faults(call: Call, row: Op) -> Iterator[Fault]:
     for index, output in enumerate(call.outputs):
         if output is not None and index >= row.outputs:
             yield Fault(f"its output {index} ({output.name!r}) is not implemented")
-        elif output is not None and output.dtype in _NO_DTYPE:
-            code, advice = _NO_DTYPE[output.dtype]
-            yield Fault(f"its output {index} ({output.name!r}) is {output.dtype}", advice, code)
-    if all(fact is None or fact.shape is not None for fact in call.inputs):
+        elif output is not None and output.dtype not in (*ALL, "undefined"):
+            yield dtype_fault(f"its output {index} ({output.name!r})", output.dtype)
+    if all(fact is None or fact.shape is not None for fact in call.inputs) and not _lacks_constants(call, row):
         for rule in row.rules:
             if rule.broken(call):
                 yield Fault(rule.reason, rule.suggestion, rule.code)
+
+
+def _lacks_constants(call: Call, row: Op) -> bool:
+    return any(
+        fact is not None and fact.tensor is None and row.slot(index).constant for index, fact in enumerate(call.inputs)
+    )
 
 
 _BIND = "make it a constant, or bind all dimensions with --input NAME=SHAPE"

@@ -133,6 +133,7 @@ OPS = (
     Op("Softmax", (1, 13), _F, along(softmax)),
     Op("Softplus", (1, 22), _F, lambda c, j, x: softplus(j, x)),
     Op("Softsign", (1, 22), _F, lambda c, j, x: softsign(j, x)),
+    Op("SwiGLU", (28, 28), _F, lambda c, j, a, b: a * sigmoid(j, c.attribute("alpha", 1.0) * a) * b),
     Op("Swish", (24, 24), _F, lambda c, j, x: x * sigmoid(j, c.attribute("alpha", 1.0) * x)),
     Op("ThresholdedRelu", (10, 22), _F, lambda c, j, x: j.np.where(x > c.attribute("alpha", 1.0), x, 0)),
 )

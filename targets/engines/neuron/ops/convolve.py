@@ -1,4 +1,4 @@
-"""Convolution and pooling over 1 to 3 spatial axes, channels first.
+"""Windows, and convolution over 1 to 3 spatial axes, channels first.
 
 Two constraints of the compiler shape the lowering. A window may not be dilated in a reduce-window (NCC_EVRF018):
 dilated pools are elementwise over shifted slices instead. A convolution may dilate its input (a transposed one does)
@@ -11,19 +11,16 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
-
-import numpy as np
 
 from neoc.targets.engines.neuron.calls import Call
 from neoc.targets.engines.neuron.ops.normalise import per_channel
-from neoc.targets.engines.neuron.table import FLOATS, In, Op, Rule, Xla
+from neoc.targets.engines.neuron.table import FLOATS, In, Op, Xla
 
 Array = Any
 Pads = list[tuple[int, int]]
-_SPATIAL = In(FLOATS, ranks=(3, 5))
-_PADDED = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
+SPATIAL = In(FLOATS, ranks=(3, 5))
+PADDED = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
 
 
 # ---- windows ---------------------------------------------------------------------------------------
@@ -99,6 +96,11 @@ def reduce_window(j: Xla, x: Array, window: Window, start: Any, combine: Callabl
     if not window.is_dilated:
         sizes, steps = (1, 1, *window.kernel), (1, 1, *window.strides)
         return j.lax.reduce_window(x, start, combine, sizes, steps, window.padding)
+    return functools.reduce(combine, shifted_slices(j, x, window, start))
+
+
+def shifted_slices(j: Xla, x: Array, window: Window, start: Any) -> list[Array]:
+    """For each place of the kernel, in order, the element that every window has there; `start` in the padding."""
     padded = j.lax.pad(x, start, [(a, b, 0) for a, b in window.padding])
     counts = [
         (padded.shape[2 + i] - (k - 1) * d - 1) // s + 1
@@ -110,18 +112,19 @@ def reduce_window(j: Xla, x: Array, window: Window, start: Any, combine: Callabl
         end = [b + (n - 1) * s + 1 for b, n, s in zip(begin, counts, window.strides, strict=True)]
         whole = [0, 0], list(padded.shape[:2])
         slices.append(j.lax.slice(padded, whole[0] + begin, whole[1] + end, (1, 1, *window.strides)))
-    return functools.reduce(combine, slices)
+    return slices
 
 
 # ---- convolution ---------------------------------------------------------------------------------------
 
 
-def _layout(j: Xla, rank: int) -> Any:
+def layout(j: Xla, rank: int) -> Any:
     axes = tuple(range(rank))
     return j.lax.ConvDimensionNumbers(axes, axes, axes)
 
 
 def convolve(c: Call, j: Xla, x: Array, weights: Array, bias: Array | None = None) -> Array:
+    """Any dtype that the caller made equal: int32 sums of quantised values, too."""
     window = window_of(c, weights.shape[2:])
     y = j.lax.conv_general_dilated(
         x,
@@ -130,7 +133,7 @@ def convolve(c: Call, j: Xla, x: Array, weights: Array, bias: Array | None = Non
         window.pads,
         rhs_dilation=window.dilations,
         feature_group_count=c.attribute("group", 1),
-        dimension_numbers=_layout(j, x.ndim),
+        dimension_numbers=layout(j, x.ndim),
     )
     return y if bias is None else y + per_channel(bias, x.ndim)
 
@@ -156,7 +159,7 @@ def transposed(c: Call, j: Xla, x: Array, weights: Array, bias: Array | None = N
         padding,
         lhs_dilation=strides,
         feature_group_count=groups,
-        dimension_numbers=_layout(j, x.ndim),
+        dimension_numbers=layout(j, x.ndim),
     )
     return y if bias is None else y + per_channel(bias, x.ndim)
 
@@ -184,58 +187,6 @@ def _transposed_window(
     return strides, [_halves(max(t, 0), auto == "SAME_UPPER") for t in totals], extra
 
 
-# ---- pools ------------------------------------------------------------------------------------------------
-
-
-def _max_pool(c: Call, j: Xla, x: Array) -> Array:
-    smallest = -np.inf if j.np.issubdtype(x.dtype, j.np.floating) else np.iinfo(x.dtype).min
-    return reduce_window(j, x, window_of(c, c.attribute("kernel_shape")), np.asarray(smallest, x.dtype), j.lax.max)
-
-
-def _average_pool(c: Call, j: Xla, x: Array) -> Array:
-    window = window_of(c, c.attribute("kernel_shape"))
-    sums = reduce_window(j, x.astype(j.np.float32), window, np.float32(0), j.lax.add)
-    return (sums / _counts(window, x.shape[2:], bool(c.attribute("count_include_pad", 0)))).astype(x.dtype)
-
-
-def _counts(window: Window, sizes: Sequence[int], with_pads: bool) -> np.ndarray:
-    """How many elements each window holds, (1, 1, output sizes): without its padding, or without ceil_mode's alone."""
-    counts = np.ones((), np.float32)
-    for i, (size, (before, after)) in enumerate(zip(sizes, window.pads, strict=True)):
-        k, s, d = window.kernel[i], window.strides[i], window.dilations[i]
-        outputs = (size + before + after + window.extra[i] - (k - 1) * d - 1) // s + 1
-        at = np.arange(outputs)[:, None] * s - before + np.arange(k)[None, :] * d
-        low, high = (-before, size + after) if with_pads else (0, size)
-        inside = ((at >= low) & (at < high)).sum(1).astype(np.float32)
-        counts = counts[..., None] * inside
-    return counts[None, None]
-
-
-def _lp_pool(c: Call, j: Xla, x: Array) -> Array:
-    p = c.attribute("p", 2)
-    powers = j.lax.integer_pow(j.np.abs(x.astype(j.np.float32)), p)
-    sums = reduce_window(j, powers, window_of(c, c.attribute("kernel_shape")), np.float32(0), j.lax.add)
-    return _root(j, sums, p).astype(x.dtype)
-
-
-def _root(j: Xla, x: Array, p: int) -> Array:
-    return j.np.sqrt(x) if p == 2 else j.np.power(x, 1 / p)
-
-
-def _spatial(x: Array) -> tuple[int, ...]:
-    return tuple(range(2, x.ndim))
-
-
-def _global_lp(c: Call, j: Xla, x: Array) -> Array:
-    p = c.attribute("p", 2)
-    sums = j.np.sum(j.lax.integer_pow(j.np.abs(x.astype(j.np.float32)), p), _spatial(x), keepdims=True)
-    return _root(j, sums, p).astype(x.dtype)
-
-
-def _global_mean(c: Call, j: Xla, x: Array) -> Array:
-    return j.np.mean(x.astype(j.np.float32), _spatial(x), keepdims=True).astype(x.dtype)
-
-
 # ---- blocks of pixels ------------------------------------------------------------------------------------------
 
 
@@ -257,25 +208,41 @@ def _space_to_depth(c: Call, j: Xla, x: Array) -> Array:
     return x.transpose(order).reshape(n, channels * b * b, height // b, width // b)
 
 
-_TOO_LARGE = Rule(
-    lambda c: prod(c.attribute("kernel_shape")) > 4096 and any(d > 1 for d in c.attribute("dilations", ())),
-    "a dilated pool over more than 4096 elements would be as many slices",
-    "pool twice, or without dilation",
-    "EVRF018",
-)
-_POOL = {**_PADDED, "storage_order": (0,)}
+# ---- convolution with a memory ---------------------------------------------------------------------------------
+
+
+def _causal(
+    c: Call, j: Xla, x: Array, weights: Array, bias: Array | None = None, past: Array | None = None
+) -> tuple[Array, Array]:
+    """Each channel by itself, over the steps before and its own; the last k-1 steps are kept for the next call."""
+    size = weights.shape[2]
+    before = j.np.zeros((*x.shape[:2], size - 1), x.dtype) if past is None else past
+    padded = j.lax.concatenate([before, x], 2)
+    y = j.lax.conv_general_dilated(
+        padded, weights, (1,), [(0, 0)], feature_group_count=x.shape[1], dimension_numbers=layout(j, 3)
+    )
+    y = y if bias is None else y + per_channel(bias, 3)
+    if c.attribute("activation", "none") in ("silu", "swish"):
+        wide = y.astype(j.np.float32)
+        y = (wide * j.lax.logistic(wide)).astype(x.dtype)
+    return y, j.lax.slice_in_dim(padded, padded.shape[2] - (size - 1), padded.shape[2], axis=2)
+
+
+_BIAS = In(FLOATS, ranks=(1, 1))
 _PIXELS = In(FLOATS | {"int8", "uint8", "int32"}, ranks=(4, 4))
-_POOLED = (In(FLOATS | {"int8", "uint8"}, ranks=(3, 5)),)
+_LINE = In(FLOATS, ranks=(3, 3))
 
 OPS = (
-    Op("AveragePool", (7, 22), (_SPATIAL,), _average_pool, _POOL, rules=(_TOO_LARGE,)),
-    Op("Conv", (1, 22), (_SPATIAL, _SPATIAL, In(FLOATS, ranks=(1, 1))), convolve, _PADDED),
-    Op("ConvTranspose", (1, 22), (_SPATIAL, _SPATIAL, In(FLOATS, ranks=(1, 1))), transposed, _PADDED),
+    Op(
+        "CausalConvWithState",
+        (27, 27),
+        (_LINE, _LINE, _BIAS, _LINE),
+        _causal,
+        {"activation": ("none", "silu", "swish")},
+        outputs=2,
+    ),
+    Op("Conv", (1, 22), (SPATIAL, SPATIAL, _BIAS), convolve, PADDED),
+    Op("ConvTranspose", (1, 22), (SPATIAL, SPATIAL, _BIAS), transposed, PADDED),
     Op("DepthToSpace", (1, 28), (_PIXELS,), _depth_to_space, {"mode": ("DCR", "CRD")}),
-    Op("GlobalAveragePool", (1, 22), (_SPATIAL,), _global_mean),
-    Op("GlobalLpPool", (2, 22), (_SPATIAL,), _global_lp),
-    Op("GlobalMaxPool", (1, 22), (_SPATIAL,), lambda c, j, x: j.np.max(x, _spatial(x), keepdims=True)),
-    Op("LpPool", (2, 22), (_SPATIAL,), _lp_pool, _POOL, rules=(_TOO_LARGE,)),
-    Op("MaxPool", (1, 22), _POOLED, _max_pool, _POOL, rules=(_TOO_LARGE,)),
     Op("SpaceToDepth", (1, 28), (_PIXELS,), _space_to_depth, {"mode": ("DCR", "CRD")}),
 )

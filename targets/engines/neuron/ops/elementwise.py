@@ -16,7 +16,6 @@ from neoc.targets.engines.neuron.table import (
     INTEGERS,
     NUMBERS,
     SIGNED,
-    UNSIGNED,
     In,
     Op,
     Rule,
@@ -113,8 +112,25 @@ def _pow(c: Call, j: Xla, x: Array, y: Array) -> Array:
 
 
 def _shift(c: Call, j: Xla, x: Array, y: Array) -> Array:
-    shift = j.lax.shift_left if c.attribute("direction") == "LEFT" else j.lax.shift_right_logical
-    return shift(*j.np.broadcast_arrays(x, y))
+    """By as many bits as there are or more, or by a negative number: nothing is left but the sign, to the right."""
+    x, y = j.np.broadcast_arrays(x, y)
+    left, signed = c.attribute("direction") == "LEFT", j.np.issubdtype(x.dtype, j.np.signedinteger)
+    if left or not signed:
+        return (j.lax.shift_left if left else j.lax.shift_right_logical)(x, y)
+    # arithmetic shifts are of 32 bits only (NCC_EVRF022)
+    wide = j.lax.shift_right_arithmetic(x.astype(j.np.int32), _bounded(j, y))
+    return wide.astype(x.dtype)
+
+
+def _bounded(j: Xla, y: Array) -> Array:
+    return j.np.where((y < 0) | (y > 31), 31, y.astype(j.np.int32))
+
+
+def _bit_cast(c: Call, j: Xla, x: Array) -> Array:
+    to = c.dtype_attribute("to", "float32")
+    if "bool" in (to, c.dtype()):  # a bool is a byte of 0 or 1
+        return x != 0 if to == "bool" else x.astype(to)
+    return j.lax.bitcast_convert_type(x, to)
 
 
 def _is_inf(c: Call, j: Xla, x: Array) -> Array:
@@ -136,6 +152,12 @@ def _cast(c: Call, j: Xla, x: Array) -> Array:
     return cast(j, x, c.dtype_attribute("to", "float32"))
 
 
+_WIDE_SHIFT = Rule(
+    lambda c: c.dtype() == "int64" and c.attribute("direction") == "RIGHT",
+    "an arithmetic shift of 64-bit integers",
+    "cast to int32 before it",
+    "EVRF022",
+)
 _CAST_RULE = Rule(
     lambda c: c.dtype_attribute("to", "float32") not in ALL,
     "the dtype that it casts to is none that Neuron devices have",
@@ -163,7 +185,8 @@ _BITS = (
     binary("BitwiseOr", (18, 18), lambda j, x, y: j.np.bitwise_or(x, y), INTEGERS),
     binary("BitwiseXor", (18, 18), lambda j, x, y: j.np.bitwise_xor(x, y), INTEGERS),
     unary("BitwiseNot", (18, 18), lambda j, x: j.np.bitwise_not(x), INTEGERS),
-    Op("BitShift", (11, 28), (In(UNSIGNED), In(UNSIGNED)), _shift),
+    Op("BitShift", (11, 28), (In(INTEGERS), In(INTEGERS)), _shift, rules=(_WIDE_SHIFT,)),
+    Op("BitCast", (26, 26), (In(ALL),), _bit_cast, rules=(_CAST_RULE,)),
 )
 
 OPS = (

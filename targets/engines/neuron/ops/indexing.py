@@ -87,6 +87,29 @@ def _reverse_sequence(c: Call, j: Xla, x: Array, lengths: Array) -> Array:
     return j.np.take_along_axis(x, index.reshape(index.shape + (1,) * (x.ndim - 2)), time, mode="clip")
 
 
+def _tensor_scatter(c: Call, j: Xla, cache: Array, update: Array, starts: Array | None = None) -> Array:
+    """`update` written into the cache along an axis, from each batch's own start on; a circular cache wraps round.
+
+    Read backwards, as which step of the update each place of the cache takes: no scatter is needed.
+    """
+    axis = c.attribute("axis", -2) % cache.ndim
+    size, steps = cache.shape[axis], update.shape[axis]
+    begin = j.np.zeros((cache.shape[0],), j.np.int64) if starts is None else starts
+    source = j.lax.iota(begin.dtype, size)[None, :] - begin[:, None]
+    source = source % size if c.attribute("mode", "linear") == "circular" else source
+    shape = [1] * cache.ndim
+    shape[0], shape[axis] = cache.shape[0], size
+    source = source.reshape(shape)
+    index = j.np.broadcast_to(j.np.clip(source, 0, steps - 1), cache.shape)
+    taken = j.np.take_along_axis(update, index, axis, mode="clip")
+    return j.np.where((source >= 0) & (source < steps), taken, cache)
+
+
+def _compress(c: Call, j: Xla, x: Array, condition: np.ndarray) -> Array:
+    axis = c.attribute("axis")
+    return j.np.take(x.reshape(-1) if axis is None else x, np.flatnonzero(condition), axis or 0, mode="clip")
+
+
 _INTEGER_REDUCTION = Rule(
     lambda c: c.attribute("reduction", "none") != "none" and c.dtype() not in FLOATS,
     "a scatter that combines values computes in floating point",
@@ -97,6 +120,7 @@ _SCATTER = (_ANY, _INDEX, _ANY)
 _REDUCTIONS = {"reduction": ("none", "add", "mul", "max", "min")}
 
 OPS = (
+    Op("Compress", (9, 28), (_ANY, In(frozenset({"bool"}), constant=True)), _compress),
     Op("Gather", (1, 13), (_ANY, _INDEX), _gather),
     Op("GatherElements", (11, 13), (_ANY, _INDEX), _gather_elements),
     Op("GatherND", (11, 13), (_ANY, _INDEX), _gather_nd),
@@ -104,4 +128,5 @@ OPS = (
     Op("ReverseSequence", (10, 28), (_ANY, _INDEX), _reverse_sequence),
     Op("ScatterElements", (11, 18), _SCATTER, _scatter_elements, _REDUCTIONS, rules=(_INTEGER_REDUCTION,)),
     Op("ScatterND", (11, 18), _SCATTER, _scatter_nd, _REDUCTIONS, rules=(_INTEGER_REDUCTION,)),
+    Op("TensorScatter", (24, 24), (_ANY, _ANY, _INDEX), _tensor_scatter, {"mode": ("linear", "circular")}),
 )

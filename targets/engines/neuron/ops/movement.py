@@ -113,6 +113,17 @@ def _trilu(c: Call, j: Xla, x: Array, k: np.ndarray | None = None) -> Array:
     return keep(x, 0 if k is None else int(k.reshape(())))
 
 
+def _center_crop_pad(c: Call, j: Xla, x: Array, target: np.ndarray) -> Array:
+    """Cut or filled with zeros at both ends of an axis alike; the odd element goes to the end."""
+    axes = [a % x.ndim for a in c.attribute("axes", range(x.ndim))]
+    widths = [(0, 0, 0)] * x.ndim
+    for axis, size in zip(axes, _ints(target, ()), strict=True):
+        more = size - x.shape[axis]
+        before = more // 2 if more > 0 else -(-more // 2)
+        widths[axis] = (before, more - before, 0)
+    return j.lax.pad(x, j.np.zeros((), x.dtype), widths)
+
+
 # ---- tensors made from nothing ---------------------------------------------------------------------------
 
 
@@ -164,6 +175,7 @@ _REFLECT = Rule(
 _MODES = {"mode": ("constant", "reflect", "edge", "wrap")}
 
 OPS = (
+    Op("CenterCropPad", (18, 18), (_ANY, CONSTANT), _center_crop_pad),
     Op("Concat", (4, 13), (_ANY,), lambda c, j, *xs: j.lax.concatenate(xs, c.attribute("axis") % xs[0].ndim)),
     Op("ConstantOfShape", (9, 25), (CONSTANT,), _full),
     Op("Dropout", (7, 22), (_ANY,), _dropout, outputs=2, rules=(_TRAINING, _OLD_MASK)),

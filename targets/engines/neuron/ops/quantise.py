@@ -1,4 +1,4 @@
-"""Quantisation, and products of quantised matrices. Products accumulate in int32, as ONNX defines them."""
+"""Quantisation, and products and convolutions of quantised tensors. These accumulate in int32, as ONNX defines them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import numpy as np
 
 from neoc.targets.engines.neuron.calls import Call
 from neoc.targets.engines.neuron.ops.activations import clamped
-from neoc.targets.engines.neuron.table import FLOATS, In, Op, Rule, Xla
+from neoc.targets.engines.neuron.ops.convolve import PADDED, convolve
+from neoc.targets.engines.neuron.ops.normalise import per_channel
+from neoc.targets.engines.neuron.table import FLOATS, PACKED, In, Op, Rule, Xla
 
 Array = Any
 STORED = frozenset({"int8", "uint8", "int16", "uint16"})
 _BYTES = In(frozenset({"int8", "uint8"}))
-_WHOLE = {"block_size": (0,)}
 
 
-def _along(c: Call, values: Array, rank: int) -> Array:
-    """A scale or zero point, shaped to meet a tensor of `rank`: one for all, or one for each index of the axis."""
+def _along(c: Call, j: Xla, values: Array, shape: tuple[int, ...]) -> Array:
+    """A scale or zero point, shaped to meet a tensor: one for all, for each index of the axis, or for each block."""
+    block = c.attribute("block_size", 0)
+    if block:
+        axis = c.attribute("axis", 1) % len(shape)
+        return j.lax.slice_in_dim(j.np.repeat(values, block, axis), 0, shape[axis], axis=axis)
     if values.size == 1:
         return values.reshape(())
-    shape = [1] * rank
-    shape[c.attribute("axis", 1)] = -1
-    return values.reshape(shape)
+    sizes = [1] * len(shape)
+    sizes[c.attribute("axis", 1)] = -1
+    return values.reshape(sizes)
 
 
 def rounded(j: Xla, x: Array, zero: Array, dtype: str) -> Array:
@@ -33,8 +38,8 @@ def rounded(j: Xla, x: Array, zero: Array, dtype: str) -> Array:
 
 def _quantize(c: Call, j: Xla, x: Array, scale: Array, zero: Array | None = None) -> Array:
     dtype = _target(c)
-    divided = x.astype(j.np.float32) / _along(c, scale, x.ndim).astype(j.np.float32)
-    zero = j.np.zeros((), dtype) if zero is None else _along(c, zero, x.ndim)
+    divided = x.astype(j.np.float32) / _along(c, j, scale, x.shape).astype(j.np.float32)
+    zero = j.np.zeros((), dtype) if zero is None else _along(c, j, zero, x.shape)
     return rounded(j, divided, zero, dtype)
 
 
@@ -43,10 +48,11 @@ def _target(c: Call) -> str:
 
 
 def _dequantize(c: Call, j: Xla, x: Array, scale: Array, zero: Array | None = None) -> Array:
-    # int32: differences of 16-bit values do not fit their own type
-    whole = x.astype(j.np.int32)
-    whole = whole if zero is None else whole - _along(c, zero, x.ndim).astype(j.np.int32)
-    real = whole.astype(j.np.float32) * _along(c, scale, x.ndim).astype(j.np.float32)
+    if j.np.issubdtype(x.dtype, j.np.integer):
+        # int32: differences of 16-bit values do not fit their own type
+        whole = x.astype(j.np.int32)
+        x = whole if zero is None else whole - _along(c, j, zero, x.shape).astype(j.np.int32)
+    real = x.astype(j.np.float32) * _along(c, j, scale, x.shape).astype(j.np.float32)
     return real.astype(c.dtype_attribute("output_dtype", c.dtype(1)))
 
 
@@ -69,6 +75,37 @@ def _centred(j: Xla, x: Array, zero: Array | None, side: str) -> Array:
     return wide - (zero.reshape(()) if zero.size == 1 else zero)
 
 
+def _conv_integer(c: Call, j: Xla, x: Array, w: Array, xz: Array | None = None, wz: Array | None = None) -> Array:
+    return convolve(c, j, _centred(j, x, xz, "right"), _kernel(j, w, wz))
+
+
+def _kernel(j: Xla, w: Array, zero: Array | None) -> Array:
+    """Weights less their zero point, which may be one for each output channel."""
+    if zero is None or zero.size == 1:
+        return _centred(j, w, zero, "right")
+    return w.astype(j.np.int32) - zero.astype(j.np.int32).reshape((-1,) + (1,) * (w.ndim - 1))
+
+
+def _qlinear_conv(
+    c: Call,
+    j: Xla,
+    x: Array,
+    x_scale: Array,
+    xz: Array,
+    w: Array,
+    w_scale: Array,
+    wz: Array,
+    y_scale: Array,
+    yz: Array,
+    bias: Array | None = None,
+) -> Array:
+    y = convolve(c, j, _centred(j, x, xz, "right"), _kernel(j, w, wz))
+    y = y if bias is None else y + per_channel(bias, y.ndim)
+    scale = w_scale.reshape(()) if w_scale.size == 1 else per_channel(w_scale, y.ndim)
+    factor = x_scale.reshape(()) * scale / y_scale.reshape(())
+    return rounded(j, y.astype(j.np.float32) * factor, yz.reshape(()), c.dtype(7))
+
+
 def _matmul_integer(c: Call, j: Xla, a: Array, b: Array, az: Array | None = None, bz: Array | None = None) -> Array:
     return j.np.matmul(_centred(j, a, az, "left"), _centred(j, b, bz, "right"))
 
@@ -89,18 +126,32 @@ _STORED = Rule(
     "quantise to int8, uint8, int16 or uint16",
 )
 _F = In(FLOATS)
+_PACKED = In(STORED | {"int32"}, unpacks=frozenset(PACKED))
 
 OPS = (
-    Op("DequantizeLinear", (10, 28), (In(STORED | {"int32"}), _F, In(STORED | {"int32"})), _dequantize, _WHOLE),
+    Op(
+        "ConvInteger",
+        (10, 10),
+        (In(_BYTES.dtypes, ranks=(3, 5)), In(_BYTES.dtypes, ranks=(3, 5)), _BYTES),
+        _conv_integer,
+        PADDED,
+    ),
+    Op("DequantizeLinear", (10, 28), (_PACKED, _F, _PACKED), _dequantize),
     Op("DynamicQuantizeLinear", (11, 11), (In(frozenset({"float32"})),), _dynamic, outputs=3),
     Op("MatMulInteger", (10, 10), (_BYTES,), _matmul_integer),
+    Op(
+        "QLinearConv",
+        (10, 10),
+        (_BYTES, _F, _BYTES, _BYTES, _F, _BYTES, _F, _BYTES, In(frozenset({"int32"}))),
+        _qlinear_conv,
+        PADDED,
+    ),
     Op("QLinearMatMul", (10, 21), (_BYTES, _F, _BYTES, _BYTES, _F, _BYTES, _F, _BYTES), _qlinear_matmul),
     Op(
         "QuantizeLinear",
         (10, 28),
         (In(FLOATS | {"int32"}), In(FLOATS | {"int32"}), In(STORED)),
         _quantize,
-        _WHOLE,
         rules=(_STORED,),
     ),
 )

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from neoc.targets.engines.neuron.calls import Call
 from neoc.targets.engines.neuron.ops.activations import (
     clamped,
@@ -77,7 +75,7 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> A
 
 
 def _lower(c: Call, j: Xla, *given: Array) -> tuple[Array, ...]:
-    x, w, r, b, _, h0, c0, p = [*given, *[None] * 8][:8]
+    x, w, r, b, lengths, h0, c0, p = [*given, *[None] * 8][:8]
     batch_first = bool(c.attribute("layout", 0))
     x = j.np.swapaxes(x, 0, 1) if batch_first else x
     hidden, batch, per = r.shape[-1], x.shape[1], len(_DEFAULTS[c.operator])
@@ -86,13 +84,14 @@ def _lower(c: Call, j: Xla, *given: Array) -> tuple[Array, ...]:
     for d, backwards in enumerate(directions(c)):
         bias = j.np.zeros((2 * _GATES[c.operator] * hidden,), x.dtype) if b is None else b[d]
         wb, rb = j.np.split(bias, 2)
-        inputs = j.np.matmul(j.np.flip(x, 0) if backwards else x, w[d].T) + wb
+        inputs = j.np.matmul(_backwards(j, x, lengths) if backwards else x, w[d].T) + wb
         states = [None if s is None else (s[:, d] if batch_first else s[d]) for s in (h0, c0)]
         start = [j.np.zeros((batch, hidden), x.dtype) if s is None else s for s in states]
         fs = functions[d * per : (d + 1) * per]
         step = _STEPS[c.operator](c, j, fs, r[d], rb, None if p is None else p[d])
-        ys, last = _run(j, step, tuple(start[: 2 if c.operator == "LSTM" else 1]), inputs)
-        results.append((j.np.flip(ys, 0) if backwards else ys, *last))
+        begin = tuple(start[: 2 if c.operator == "LSTM" else 1])
+        last, ys = run_steps(j, *_until(j, step, inputs, lengths), begin)
+        results.append((_backwards(j, ys, lengths) if backwards else ys, *last))
     columns = list(zip(*results, strict=True))
     y = j.np.stack(columns[0], 1)  # (steps, directions, batch, hidden)
     ends = [j.np.stack(column, 0) for column in columns[1:]]  # (directions, batch, hidden)
@@ -101,16 +100,46 @@ def _lower(c: Call, j: Xla, *given: Array) -> tuple[Array, ...]:
     return (y, *ends)
 
 
-def _run(j: Xla, step: Step, state: tuple[Array, ...], inputs: Array) -> tuple[Array, tuple[Array, ...]]:
-    """The hidden states of all steps, (steps, batch, hidden), and the last state."""
-    if inputs.shape[0] > UNROLLED:
-        last, ys = j.lax.scan(lambda s, x: ((n := step(s, x)), n[0]), state, inputs)
-        return ys, last
-    ys = []
-    for t in range(inputs.shape[0]):
-        state = step(state, inputs[t])
-        ys.append(state[0])
-    return j.np.stack(ys), state
+def run_steps(
+    j: Xla,
+    step: Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[tuple[Array, ...], Array]],
+    inputs: tuple[Array, ...],
+    state: tuple[Array, ...],
+) -> tuple[tuple[Array, ...], Array]:
+    """(last state, outputs of all steps) of `step`: (state, the inputs' slices at one step) -> (state, output)."""
+    count = inputs[0].shape[0]
+    if count > UNROLLED:
+        last, ys = j.lax.scan(step, state, inputs)
+        return last, ys
+    outputs = []
+    for t in range(count):
+        state, y = step(state, tuple(x[t] for x in inputs))
+        outputs.append(y)
+    return state, j.np.stack(outputs)
+
+
+def _until(j: Xla, step: Step, inputs: Array, lengths: Array | None) -> tuple[Any, tuple[Array, ...]]:
+    """The step as run_steps takes it, and its inputs. A sequence that has ended keeps its state and gives 0."""
+    if lengths is None:
+        return (lambda state, x: ((new := step(state, x[0])), new[0])), (inputs,)
+
+    def masked(state: tuple[Array, ...], x: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:
+        running = x[1][:, None]
+        new = step(state, x[0])
+        kept = tuple(j.np.where(running, a, b) for a, b in zip(new, state, strict=True))
+        return kept, j.np.where(running, new[0], 0)
+
+    shape = inputs.shape[:2]
+    return masked, (inputs, j.lax.broadcasted_iota(lengths.dtype, shape, 0) < lengths[None, :])
+
+
+def _backwards(j: Xla, x: Array, lengths: Array | None) -> Array:
+    """x (steps, batch, ...) in reverse: of each sequence the steps that it has."""
+    if lengths is None:
+        return j.np.flip(x, 0)
+    steps = j.lax.broadcasted_iota(lengths.dtype, x.shape[:2], 0)
+    index = j.np.where(steps < lengths, lengths - 1 - steps, steps)
+    return j.np.take_along_axis(x, index[:, :, None], 0, mode="clip")
 
 
 def _clipper(c: Call, j: Xla) -> Callable[[Array], Array]:
@@ -169,15 +198,7 @@ def _rnn(c: Call, j: Xla, fs: list[Activation], r: Array, rb: Array, p: Array | 
 _STEPS = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 
 
-def _ragged(c: Call) -> bool:
-    if not c.has(4):
-        return False
-    lengths, steps = c.value(4), c.shape()[1 if c.attribute("layout", 0) else 0]
-    return lengths is None or bool(np.any(lengths != steps))
-
-
 _RULES = (
-    Rule(_ragged, "sequences of differing length are not lowered", "pad them, and drop the input sequence_lens"),
     Rule(
         lambda c: bool(set(activation_names(c)) - {*_PLAIN, *_ALPHAS, "hardsigmoid"}),
         "one of its activations is not lowered",
@@ -185,7 +206,7 @@ _RULES = (
     ),
     Rule(lambda c: 0 in c.shape(), "an empty sequence cannot be lowered"),
 )
-_LENGTHS = In(frozenset({"int32"}), constant=True)
+_LENGTHS = In(frozenset({"int32"}))
 _F = In(FLOATS)
 
 

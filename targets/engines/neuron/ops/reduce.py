@@ -105,15 +105,20 @@ def _top_k(c: Call, j: Xla, x: Array, k: np.ndarray | None = None) -> tuple[Arra
     return j.lax.slice_in_dim(x, 0, count, axis=axis), j.lax.slice_in_dim(index, 0, count, axis=axis)
 
 
-def _cumulative(c: Call, j: Xla, x: Array, axis: np.ndarray) -> Array:
-    at = int(axis.reshape(())) % x.ndim
-    x = j.np.flip(x, at) if c.attribute("reverse", 0) else x
-    if c.attribute("exclusive", 0):
-        shifted = [(0, 0, 0)] * x.ndim
-        shifted[at] = (1, -1, 0)
-        x = j.lax.pad(x, j.np.zeros((), x.dtype), shifted)
-    y = j.np.cumsum(x, at, dtype=x.dtype)
-    return j.np.flip(y, at) if c.attribute("reverse", 0) else y
+def _cumulative(product: bool) -> Callable[[Call, Xla, Array, np.ndarray], Array]:
+    """Running sums or products along an axis; exclusive ones leave the element itself out."""
+
+    def lower(c: Call, j: Xla, x: Array, axis: np.ndarray) -> Array:
+        at = int(axis.reshape(())) % x.ndim
+        x = j.np.flip(x, at) if c.attribute("reverse", 0) else x
+        if c.attribute("exclusive", 0):
+            shifted = [(0, 0, 0)] * x.ndim
+            shifted[at] = (1, -1, 0)
+            x = j.lax.pad(x, j.np.asarray(int(product), x.dtype), shifted)
+        y = (j.np.cumprod if product else j.np.cumsum)(x, at, dtype=x.dtype)
+        return j.np.flip(y, at) if c.attribute("reverse", 0) else y
+
+    return lower
 
 
 _TOO_FEW = Rule(
@@ -124,7 +129,8 @@ _TOO_FEW = Rule(
 OPS = (
     Op("ArgMax", (1, 13), (In(NUMBERS),), _position(True)),
     Op("ArgMin", (1, 13), (In(NUMBERS),), _position(False)),
-    Op("CumSum", (11, 14), (In(_WIDE), CONSTANT), _cumulative),
+    Op("CumProd", (26, 26), (In(_WIDE), CONSTANT), _cumulative(True)),
+    Op("CumSum", (11, 14), (In(_WIDE), CONSTANT), _cumulative(False)),
     Op("TopK", (1, 24), (In(NUMBERS), CONSTANT), _top_k, outputs=2, rules=(_TOO_FEW,)),
     reduction("ReduceL1", (1, 18), lambda j, x, a, k: total(j, j.np.abs(x), a, k)),
     reduction("ReduceL2", (1, 18), _norm, FLOATS),

@@ -21,19 +21,50 @@ MODES = (
     "align_corners",
     "asymmetric",
     "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
 )
 
 
 def resize(c: Call, j: Xla, x: Array, *_: Array) -> Array:
+    mode = c.attribute("coordinate_transformation_mode", _default(c))
+    crops = _crops(c) if mode == "tf_crop_and_resize" else [(0.0, 1.0)] * x.ndim
+    outside = np.zeros((1,) * x.ndim, bool)
     for axis, (size, scale) in enumerate(zip(*_plan(c), strict=True)):
-        if size == x.shape[axis] and scale == 1:
+        if size == x.shape[axis] and scale == 1 and crops[axis] == (0.0, 1.0):
             continue
-        at = source_positions(x.shape[axis], size, scale, c.attribute("coordinate_transformation_mode", _default(c)))
-        if c.attribute("mode", "nearest") == "nearest":
-            x = _pick(j, x, axis, nearest(at, x.shape[axis], c.attribute("nearest_mode", _rounding(c))))
+        before = x.shape[axis]
+        if mode == "tf_crop_and_resize":
+            at = cropped_positions(before, size, *crops[axis])
+            shape = [1] * x.ndim
+            shape[axis] = size
+            outside = outside | ((at < 0) | (at > before - 1)).reshape(shape)
         else:
-            x = _mix(j, x, axis, weights(c, at, x.shape[axis]))
+            at = source_positions(before, size, scale, mode)
+        if c.attribute("mode", "nearest") == "nearest":
+            x = _pick(j, x, axis, nearest(at, before, c.attribute("nearest_mode", _rounding(c))))
+        else:
+            x = _mix(j, x, axis, weights(c, at, before, scale))
+    if outside.any():
+        x = j.np.where(outside, j.np.asarray(c.attribute("extrapolation_value", 0.0), x.dtype), x)
     return x
+
+
+def _crops(c: Call) -> list[tuple[float, float]]:
+    """Beginning and end of what is kept of each axis, as shares of it: the region of interest."""
+    rank, roi = len(c.shape()), c.value(1)
+    found = [(0.0, 1.0)] * rank
+    assert roi is not None
+    axes = [a % rank for a in c.attribute("axes", range(rank))]
+    for i, axis in enumerate(axes):
+        found[axis] = (float(roi[i]), float(roi[i + len(axes)]))
+    return found
+
+
+def cropped_positions(size: int, out: int, start: float, end: float) -> np.ndarray:
+    """Where each of `out` elements lies among the `size` elements of the source, by TensorFlow's crop_and_resize."""
+    if out == 1:
+        return np.full(1, 0.5 * (start + end) * (size - 1))
+    return start * (size - 1) + np.arange(out) * ((end - start) * (size - 1) / (out - 1))
 
 
 def _default(c: Call) -> str:
@@ -96,14 +127,21 @@ def nearest(at: np.ndarray, size: int, rounding: str) -> np.ndarray:
     return np.asarray(np.clip(rounded, 0, size - 1), np.int64)
 
 
-def weights(c: Call, at: np.ndarray, size: int) -> np.ndarray:
+def weights(c: Call, at: np.ndarray, size: int, scale: float) -> np.ndarray:
     """The matrix (out, size) of a linear or cubic interpolation. What lies outside is the element at the edge."""
     floor = np.floor(at)
     t = at - floor
-    if c.attribute("mode") == "linear":
+    linear, a = c.attribute("mode") == "linear", c.attribute("cubic_coeff_a", -0.75)
+    if c.attribute("antialias", 0) and scale < 1:  # the kernel is as wide as the source's share of an element
+        start = int(np.floor((-1 if linear else -2) / scale) + 1)
+        offsets = np.arange(start, 2 - start)
+        distance = np.abs(offsets - t[:, None]) * scale
+        taps = np.clip(1 - distance, 0, 1) if linear else _keys(distance, a)
+        taps = taps / taps.sum(1, keepdims=True)
+    elif linear:
         taps, offsets = np.stack([1 - t, t], 1), np.arange(2)
     else:
-        taps, offsets = _cubic(t, c.attribute("cubic_coeff_a", -0.75)), np.arange(-1, 3)
+        taps, offsets = np.stack(cubic_taps(t, a), 1), np.arange(-1, 3)
     index = floor[:, None].astype(np.int64) + offsets
     if c.attribute("exclude_outside", 0):
         taps = np.where((index >= 0) & (index < size), taps, 0)
@@ -113,16 +151,23 @@ def weights(c: Call, at: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def _cubic(t: np.ndarray, a: float) -> np.ndarray:
-    """Keys' convolution kernel at distances 1+t, t, 1-t, 2-t (Keys 1981)."""
+def _near(d: Array, a: float) -> Array:
+    """Keys' convolution kernel at distances up to 1 (Keys 1981)."""
+    return ((a + 2) * d - (a + 3)) * d * d + 1
 
-    def near(d: np.ndarray) -> np.ndarray:
-        return np.asarray(((a + 2) * d - (a + 3)) * d * d + 1)
 
-    def far(d: np.ndarray) -> np.ndarray:
-        return np.asarray(((d - 5) * d + 8) * d * a - 4 * a)
+def _far(d: Array, a: float) -> Array:
+    """The same at distances from 1 to 2."""
+    return ((d - 5) * d + 8) * d * a - 4 * a
 
-    return np.stack([far(1 + t), near(t), near(1 - t), far(2 - t)], 1)
+
+def cubic_taps(t: Array, a: float) -> list[Array]:
+    """Its values at distances 1+t, t, 1-t, 2-t: the weights of the four neighbours."""
+    return [_far(1 + t, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)]
+
+
+def _keys(d: np.ndarray, a: float) -> np.ndarray:
+    return np.where(d <= 1, _near(d, a), np.where(d < 2, _far(d, a), 0.0))
 
 
 def _pick(j: Xla, x: Array, axis: int, index: np.ndarray) -> Array:
@@ -161,6 +206,11 @@ def _inexact(c: Call) -> bool:
     return any(size != old * scale for size, old, scale in zip(sizes, c.shape(), scales, strict=True))
 
 
+_SOFT_NEAREST = Rule(
+    lambda c: bool(c.attribute("antialias", 0)) and c.attribute("mode", "nearest") == "nearest",
+    "antialias has no meaning for the nearest element",
+    "drop antialias",
+)
 _X = In(ALL - {"bool"})
 _GIVEN = In(FLOATS | {"int64", "float64"}, constant=True)
 
@@ -171,11 +221,10 @@ OPS = (
         (_X, _GIVEN),
         resize,
         {
-            "antialias": (0,),
             "coordinate_transformation_mode": MODES,
             "mode": ("nearest", "linear", "cubic"),
         },
-        rules=(_MIXED, _EMPTY, _NO_TARGET, _OPEN),
+        rules=(_MIXED, _EMPTY, _NO_TARGET, _OPEN, _SOFT_NEAREST),
     ),
     Op("Upsample", (7, 9), (_X, _GIVEN), resize, {"mode": ("nearest", "linear")}, rules=(_MIXED, _EMPTY, _NO_TARGET)),
 )
