@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def _make_collate(pointer: str) -> jit.Kernel:
     return collate_rows
 
 
-_COLLATE = {name: _make_collate(pointer) for name, pointer in _POINTER.items()}
+_COLLATE = {np.dtype(name): _make_collate(pointer) for name, pointer in _POINTER.items()}
+"""by dtype in the machine's byte order: to ask a dtype for its name takes longer than to look it up"""
 
 
 def collate(
@@ -92,7 +94,7 @@ def collate(
         pad = np.array([pad_value]).astype(flat.dtype)
         if pad[0] != pad_value and not (pad_value != pad_value and flat.dtype.kind == "f"):
             raise KernelOptionError("pad_value does not fit the dtype", why=f"{pad_value} in {flat.dtype}")
-        kernel = _COLLATE[str(flat.dtype)]
+        kernel = _COLLATE[flat.dtype]
         kernel(flat, lengths_used, ids, mask, len(lengths), width, pad, int(side == "left"))
     return ids, mask
 
@@ -107,7 +109,8 @@ def _flatten(sequences: Ragged) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if count == 0:
         return np.empty(0, np.int64), lengths
     if isinstance(sequences[0], np.ndarray):
-        return _concatenate(sequences), lengths
+        joined = _joined(sequences, sequences[0].dtype)
+        return (_concatenate(sequences) if joined is None else joined), lengths
     try:
         flat = np.fromiter(chain.from_iterable(sequences), np.int64, int(lengths.sum()))
     except (TypeError, ValueError, OverflowError) as error:
@@ -117,17 +120,30 @@ def _flatten(sequences: Ragged) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return flat, lengths
 
 
+def _joined(sequences: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Contiguous 1-D arrays of one dtype in a row, in less than half of np.concatenate's time; None for others."""
+    count = len(sequences)
+    try:
+        same = list(map(_DTYPE, sequences)).count(dtype) == count == list(map(_NDIM, sequences)).count(1)
+        return np.frombuffer(b"".join(sequences), dtype) if same and dtype in _COLLATE else None
+    except (AttributeError, TypeError, ValueError, BufferError):
+        return None
+
+
+_DTYPE, _NDIM = attrgetter("dtype"), attrgetter("ndim")
+
+
 def _concatenate(sequences: Sequence[Any]) -> NDArray[Any]:
     try:
         flat = np.concatenate(sequences)
     except (TypeError, ValueError) as error:
         raise KernelInputError("sequences must be 1-D arrays", where="sequences", why=str(error)) from error
-    if flat.ndim != 1 or str(flat.dtype) not in _COLLATE:
+    if flat.ndim != 1 or flat.dtype not in _COLLATE:
         raise KernelInputError(
             "sequences must be 1-D arrays of a dtype that collate knows",
             where="sequences",
             why=f"together they are {flat.ndim}-D {flat.dtype}",
-            fix=f"give {', '.join(_COLLATE)}",
+            fix=f"give {', '.join(_POINTER)}",
         )
     return flat
 

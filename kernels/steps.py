@@ -217,7 +217,7 @@ class CollateStep(PreStep):
     def kernels(self) -> tuple[jit.Kernel, ...]:
         from neoc.kernels.sequence import _COLLATE
 
-        return (_COLLATE[self._spec["dtype"]],)
+        return (_COLLATE[np.dtype(self._spec["dtype"])],)
 
 
 class QuantizeStep(PreStep):

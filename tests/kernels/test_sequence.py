@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,3 +103,33 @@ def test_memory_is_reused_only_when_nothing_of_it_is_left() -> None:
     third = memory.empty((300, 1000), np.float32)
     assert third.ctypes.data == place
     assert place % 64 == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [np.arange(9)[::2], np.arange(3)],
+        [np.arange(4), np.arange(3, dtype=np.int32)],
+        [np.arange(4), np.arange(3, dtype=np.float32)],
+        [np.arange(4), [7, 8]],
+        [np.arange(3, dtype=">i8"), np.arange(2, dtype=">i8")],
+        [np.zeros(0, np.int64), np.arange(2)],
+        [np.arange(4), np.arange(4).view(np.ma.MaskedArray)],
+    ],
+    ids=["strided", "mixed widths", "mixed kinds", "with a list", "big-endian", "empty", "a subclass"],
+)
+def test_rows_of_every_layout_are_joined_alike(rows: list[Any]) -> None:
+    try:
+        want = np.concatenate(rows)
+        kind = want.dtype.newbyteorder("=")
+        ids, mask = sequence.collate(rows)
+    except KernelInputError:
+        assert str(want.dtype) not in ("int32", "int64", "float32")
+        return
+    np.testing.assert_array_equal(ids[mask == 1], want.astype(kind))
+
+
+@pytest.mark.parametrize("rows", [[np.zeros((3, 1), np.int64)] * 2, [np.int64(3), np.arange(2)], [np.arange(2), "ab"]])
+def test_rows_that_are_none_are_typed_errors(rows: list[Any]) -> None:
+    with pytest.raises(KernelInputError):
+        sequence.collate(rows)
