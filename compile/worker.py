@@ -35,8 +35,8 @@ from neoc.compile.worker_main import DIE_WITH_PARENT, OWN_GROUP
 START_S = 60.0
 """bound on the start of a child: an interpreter and numpy, on a loaded machine"""
 FAREWELL_S = 1.0
-KEPT_FEEDS = 4
-"""sets of feeds that a child keeps for `time`"""
+KEPT_FEEDS = 16
+"""sets of feeds that a child keeps for `time` and `drive`"""
 
 
 class Worker:
@@ -154,7 +154,7 @@ class Worker:
         return lambda iterations: self.time(feeds, iterations, outputs)
 
     def memory(self) -> dict[str, int]:
-        """Bytes that the child holds: rss, uss (what no other process shares) and the peak of rss so far."""
+        """Bytes that the child holds: rss, uss (what no other process shares), the peak of rss so far; and its threads."""
         return dict(self._call(Message("memory"), "asking for memory").body)
 
     @property
@@ -323,6 +323,21 @@ class RemoteSession(Session):
             answer = self._call(Message("time", body), f"timing {iterations} runs", Watch.TIMING)
         times: np.ndarray = answer.values["ns"]
         return times
+
+    def drive(
+        self, driver: str, samples: Sequence[Feeds], options: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """`driver`, a 'module:function' of the benchmark harness, on this session inside the child: facts and arrays.
+
+        It is called with the engine's call, the samples (at most KEPT_FEEDS), `options` and the session.
+        """
+        if not 1 <= len(samples) <= KEPT_FEEDS:
+            raise ValueError(f"one to {KEPT_FEEDS} samples can be driven, not {len(samples)}")
+        with self.worker._lock:
+            numbers = [self._keep(feeds) for feeds in samples]
+            body = {"session": self._number, "feeds": numbers, "driver": driver, "options": dict(options)}
+            answer = self._call(Message("drive", body), f"driving {driver.rpartition(':')[2]}", Watch.TIMING)
+        return dict(answer.body), dict(answer.values)
 
     def _keep(self, feeds: Feeds) -> int:
         """The number under which the child keeps these feeds. They are held here too: an id means nothing after."""

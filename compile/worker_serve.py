@@ -11,6 +11,7 @@
     put          values -> number under which feeds are kept
     run          session, values -> values
     time         session, number of kept feeds, iterations -> ns of each
+    drive        session, numbers of kept feeds, driver 'module:function', options -> what the driver gives
     memory       -> rss, uss, peak bytes
     close        session
 
@@ -28,6 +29,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,7 @@ class Operations:
             "put": self._put,
             "run": self._run,
             "time": self._time,
+            "drive": self._drive,
             "memory": self._memory,
             "close": self._close,
         }
@@ -282,6 +285,16 @@ class Operations:
         first, entry.ran = not entry.ran, True
         return Message("timed", {"first_run_s": float(times[0]) / 1e9 if first else None}, {"ns": times})
 
+    def _drive(self, message: Message) -> Message:
+        """A load of the benchmark harness, run where the session is: no pipe stands between it and the engine."""
+        entry = self._entry(message)
+        body = message.body
+        driver = _driver(body["driver"])
+        call = entry.plain if entry.plain is not None else entry.session.run
+        facts, values = driver(call, [self.kept[number] for number in body["feeds"]], body["options"], entry.session)
+        entry.ran = True
+        return Message("driven", facts, values)
+
     def _memory(self, message: Message) -> Message:
         return Message("memory", memory_facts())
 
@@ -300,6 +313,16 @@ class Operations:
         return self._count
 
 
+def _driver(name: str) -> Callable[..., tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """'module:function' -> (call, feeds, options, session) -> (JSON-able facts, arrays). Raises WorkerRefused."""
+    module, _, attribute = name.partition(":")
+    try:
+        found: Callable[..., tuple[dict[str, Any], dict[str, np.ndarray]]] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise WorkerRefused(f"there is no driver {name!r} in the worker's environment", why=str(error)) from error
+    return found
+
+
 def map_file(path: Path) -> memoryview:
     """The file's bytes, mapped read-only. An empty file cannot be mapped and needs not."""
     with path.open("rb") as file:
@@ -309,7 +332,7 @@ def map_file(path: Path) -> memoryview:
 
 
 def memory_facts(root: Path = Path("/proc/self")) -> dict[str, int]:
-    """Bytes of this process: rss, uss (what only it holds) and the peak of rss. Source: proc(5).
+    """Bytes of this process: rss, uss (what only it holds) and the peak of rss; its threads. Source: proc(5).
 
     Not getrusage: its ru_maxrss starts at what the parent held when it forked.
     """
@@ -319,6 +342,7 @@ def memory_facts(root: Path = Path("/proc/self")) -> dict[str, int]:
         "rss": status["VmRSS"],
         "uss": sum(pages.get(name, 0) for name in ("Private_Clean", "Private_Dirty", "Private_Hugetlb")),
         "peak": status["VmHWM"],
+        "threads": sum(1 for _ in (root / "task").iterdir()),
     }
 
 
