@@ -23,7 +23,9 @@ COMMANDS = {
     "run": "Run an artifact on an .npz of inputs, or on raw items.",
     "verify": "Two subjects on the user's own, perhaps labelled, data.",
     "export": "The plain ONNX and each engine's native files: no lock-in.",
-    "bench": "Latency of artifacts and engines, interleaved in one run.",
+    "bench": "Artifacts and engines under load, by fresh process runs in turns.",
+    "compare": "Is one record slower than another? A verdict with an interval.",
+    "report": "The ledger of measurements as one HTML page.",
     "cache": "List or clear the build cache.",
     "zoo": "Fetch the real models that tests and benchmarks use.",
 }

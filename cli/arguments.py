@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from math import isfinite
@@ -136,6 +137,30 @@ def check_positive(name: str, value: float | None) -> float | None:
     if value is not None and not 0 < value < float("inf"):
         raise UsageError(f"{name} must be above zero, not {value}", fix=f"{name} 10")
     return value
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """`1,8,32`. Raises UsageError."""
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1 or len(set(found)) < len(found):
+        raise UsageError("--batch cannot be read", where=text, fix="write --batch 8 or --batch 1,8,32")
+    return found
+
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def slo(text: str | None) -> tuple[float, float | None]:
+    """`p99=20ms` -> (0.99, 0.02); None -> (0.99, None). Raises UsageError."""
+    if text is None:
+        return 0.99, None
+    found = re.fullmatch(r"p(\d+(?:\.\d+)?)=(\d+(?:\.\d+)?)(us|ms|s)", text.strip())
+    if not found or not 50 <= float(found[1]) < 100 or float(found[2]) <= 0:
+        raise UsageError("the objective cannot be read", where=text, fix="write p99=20ms (units: us, ms, s)")
+    return float(found[1]) / 100, float(found[2]) * UNITS[found[3]]
 
 
 def output_file(

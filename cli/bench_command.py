@@ -4,77 +4,137 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neoc.cli import arguments, console, summary
+from neoc.cli import arguments, bench_tables, console
 from neoc.compile.errors import UsageError
+
+if TYPE_CHECKING:
+    from neoc.bench.measurement import BenchOptions
+    from neoc.bench.subjects import Subject
+
+SubjectsArgument = Annotated[
+    list[str] | None, typer.Argument(help="ARTIFACT or ENGINE:MODEL; none with --suite.", show_default=False)
+]
 
 
 def command(
-    subjects: Annotated[list[str], typer.Argument(help="ARTIFACT or ENGINE:MODEL.", show_default=False)],
-    scenario: Annotated[str, typer.Option(help="single-stream.")] = "single-stream",
+    subjects: SubjectsArgument = None,
+    scenario: Annotated[str, typer.Option(help="single-stream, multi-stream, server, offline.")] = "single-stream",
     data: Annotated[Path | None, typer.Option(help="An .npz of realistic inputs.")] = None,
     threads: Annotated[int, typer.Option(help="Threads per request.")] = 1,
-    seconds: Annotated[float, typer.Option(help="Measuring time in all.")] = 10.0,
+    batch: Annotated[str, typer.Option(help="Items per call: 1,8,32 measures each.")] = "1",
+    seconds: Annotated[float, typer.Option(help="Driving time of one set of blocks, in all.")] = 10.0,
+    blocks: Annotated[int, typer.Option(help="Fresh process runs of each subject in a set.")] = 6,
+    sets: Annotated[int | None, typer.Option(help="1, or 2; by default 2 where 1 shows a difference.")] = None,
+    slo: Annotated[str | None, typer.Option(help="server: the bound, p99=20ms.")] = None,
+    concurrency: Annotated[int, typer.Option(help="server, trace: requests in the session at once.")] = 1,
+    trace: Annotated[Path | None, typer.Option(help="Replay arrival times and lengths (CSV).")] = None,
+    pipeline: Annotated[bool, typer.Option("--pipeline", help="Raw items through pre, model and post.")] = False,
+    suite: Annotated[str | None, typer.Option(help="Run this suite of neoc.toml.")] = None,
+    suite_file: Annotated[Path | None, typer.Option(help="Where suites stand; default: neoc.toml.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Spread a suite over the Ray cluster at this address.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Append the results here (JSON lines).")] = None,
+    max_load: Annotated[float, typer.Option(help="Share of the CPU that others may take before a run is void.")] = 0.1,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the record here (JSON).")] = None,
+    layout: Annotated[str, typer.Option("--format", help="Of the file: neoc, or pytest-benchmark.")] = "neoc",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
-    """Latency of artifacts and engines, interleaved in one run. ENGINE:MODEL is the engine as its own docs have it."""
-    from neoc.bench.latency import single_stream
+    """Artifacts and engines under load, by fresh process runs in turns. ENGINE:MODEL is the engine as its docs have it."""
+    if suite is not None:
+        from neoc.cli.bench_suite import run_suite
+
+        return run_suite(suite, suite_file, subjects or [], ray, ledger, batch, max_load, output, as_json)
+    if ray is not None:
+        raise UsageError("--ray spreads the jobs of a suite", why="no suite is named", fix="--suite NAME --ray ADDRESS")
+    if not subjects:
+        raise UsageError("nothing is named to be measured", fix="neoc bench model.neoc onnxruntime:model.onnx")
     from neoc.bench.subjects import parse
 
-    if scenario != "single-stream":
-        raise UsageError(
-            f"scenario {scenario!r} is not there yet",
-            why="only single-stream is measured today",
-            fix="--scenario single-stream",
-        )
-    arguments.check_positive("--seconds", seconds)
     parsed = [parse(text) for text in subjects]
     if len({subject.text for subject in parsed}) < len(parsed):
-        raise UsageError("one subject is named twice", fix="name each subject once")
+        raise UsageError("one subject is named twice", fix="name each subject once; neoc measures A against A itself")
     place = (
         None
         if output is None
         else arguments.output_file(output, "bench.json", several=False, sources=[s.path for s in parsed])
     )
-    with console.Progress(enabled=True).live("measuring") as progress:
-        record = single_stream(parsed, data, arguments.check_threads(threads), seconds, progress)
+    from neoc.bench.measurement import BenchOptions
+
+    bound = arguments.slo(slo)
+    sizes = arguments.batches(batch)
+    if layout not in ("neoc", "pytest-benchmark"):
+        raise UsageError(f"unknown --format {layout!r}", fix="neoc or pytest-benchmark")
+    if place is not None and len(sizes) > 1:
+        raise UsageError("one file holds one record", why=f"--batch {batch} makes {len(sizes)}", fix="one batch size a file")
+    options = BenchOptions(
+        scenario=scenario, data=data, threads=arguments.check_threads(threads),
+        seconds=arguments.check_positive("--seconds", seconds) or seconds, blocks=_at_least("--blocks", blocks, 1),
+        sets=None if sets is None else _at_least("--sets", sets, 1), concurrency=_at_least("--concurrency", concurrency, 1),
+        latency_s=bound[1], percentile=bound[0], trace=trace,
+        max_load=arguments.check_positive("--max-load", max_load) or max_load, pipeline=pipeline,
+    )  # fmt: skip
+    records = [_measure(parsed, options, size, ledger) for size in sizes]
     if place is not None:
-        _write(place, record)
+        _write(place, records[0], layout)
     if as_json:
-        console.print_json(record)
+        console.print_json(records[0] if len(records) == 1 else {"records": records})
     else:
-        show(record)
+        for found in records:
+            bench_tables.show(found)
     return 0
 
 
-def _write(place: Path, record: dict[str, Any]) -> None:
+def _at_least(name: str, value: int, least: int) -> int:
+    if value < least:
+        raise UsageError(f"{name} must be at least {least}, not {value}", fix=f"{name} {least}")
+    return value
+
+
+def _measure(subjects: list[Subject], options: BenchOptions, batch: int, ledger: Path | None) -> dict[str, Any]:
+    import dataclasses
+
+    from neoc.bench.measurement import bench
+
+    asked = dataclasses.replace(options, batch=batch)
+    if ledger is not None:
+        asked = dataclasses.replace(asked, floors=_floors(ledger, asked))
+    with console.Progress(enabled=True).live("measuring") as progress:
+        found = bench(subjects, asked, progress)
+    if ledger is not None:
+        from neoc.bench import ledger as book
+
+        entries = book.entries_of(found)
+        book.append(ledger, entries)
+        console.note(f"ledger: {len(entries)} entries appended to {ledger}")
+    return found
+
+
+def _floors(path: Path, options: BenchOptions) -> dict[str, float]:
+    """What the ledger knows of A against A on this machine."""
+    from neoc.bench import ledger as book
+    from neoc.bench.scenarios import scenario
+    from neoc.compile.measure import fingerprint
+
+    if not path.exists():
+        return {}
+    known = book.read(path)
+    for bad in known.bad:
+        console.note(f"ledger: {path}:{bad.number}: {bad.why}")
+    name = "trace" if options.trace else options.scenario
+    digest = fingerprint()["digest"]
+    return {metric.name: known.floor(digest, "host", metric.name) for metric in scenario(name).metrics}
+
+
+def _write(place: Path, found: dict[str, Any], layout: str) -> None:
+    from neoc.bench import record
     from neoc.compile.files import write_atomically
 
-    write_atomically(place, json.dumps(record, indent=1).encode())
+    if layout == "neoc":
+        record.write(place, found)
+        return
+    from neoc.bench.pytest_json import to_pytest
 
-
-def show(record: dict[str, Any]) -> None:
-    rows = []
-    for result in record["results"]:
-        taken = result["percentiles_ns"]
-        ratio = result["ratio_to_first"]
-        rows.append(
-            (
-                result["subject"],
-                result["n"],
-                *(console.seconds(taken[p]) if taken[p] else "n too small" for p in ("p50", "p90", "p99")),
-                summary.interval(ratio) if ratio else "1",
-                console.size(result["memory"]["rss"]),
-            )
-        )
-    rows += [(name, "-", *["-"] * 5) for name in record["lost"]]
-    columns = ("subject", "n", "p50", "p90", "p99", "time relative to the first", "resident")
-    machine = record["machine"]["machine"]
-    remark = f"{machine['cpu']}, {record['threads']} threads; interleaved in one run, one process a subject"
-    console.table(record["scenario"], columns, rows, "; ".join(filter(None, (remark, record["noise"]))))
-    for name, why in record["lost"].items():
-        print(f"lost: {name}: {why}")
+    write_atomically(place, json.dumps(to_pytest(found), indent=1).encode())
