@@ -14,7 +14,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format bench bench-kernels fuzz conformance conformance-neuron inferentia clean
+.PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels fuzz \
+	conformance conformance-neuron inferentia clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -41,6 +42,24 @@ format: $(FULL)  ## let ruff write the format
 
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
+
+report: $(FULL)  ## the zoo suite, appended to build/ledger.jsonl, as one page: build/report.html
+	@mkdir -p build
+	@$(PY) -m neoc.cli bench --suite zoo --ledger build/ledger.jsonl $(ARGS) </dev/null
+	@$(PY) -m neoc.cli report build/ledger.jsonl -o build/report.html
+
+selftest-long: $(FULL)  ## record process runs with known slow-downs on this machine (two hours), judge them, write the table
+	@$(PY) -m neoc.bench.selftest $(ARGS) </dev/null
+	@$(PY) -m neoc.bench.selftest_judge --write docs/benchmarking.md
+
+selftest: $(FULL)  ## judge the recorded process runs again, print the table
+	@$(PY) -m neoc.bench.selftest_judge $(ARGS) </dev/null
+
+nightly: $(FULL)  ## the nightly suite, its ledger and report; fails on a confirmed regression alone
+	@$(PY) -m neoc.bench.nightly run $(ARGS) </dev/null
+
+nightly-matrix: $(FULL)  ## the machines of bench/nightly.toml as a workflow's matrix
+	@$(PY) -m neoc.bench.nightly matrix $(ARGS) </dev/null
 
 bench-kernels: $(FULL)  ## the kernels against OpenCV, Pillow, scikit-learn, numpy and torch: the table of docs/kernels.md
 	@mkdir -p build
@@ -72,6 +91,8 @@ $(CORE): | $(VENV)/.usable
 $(FULL): | $(VENV)/.usable
 	@echo "installing neoc with everything that its tests use into $(VENV) (once, about a gigabyte)"
 	@$(PIP) -e '.[$(EXTRAS)]' </dev/null
+	@# Its command line pins one numpy and a database client; its analysis, all that neoc uses, takes any numpy.
+	@$(PIP) --no-deps apache-otava </dev/null
 	@touch $@
 
 $(VENV)/.usable:

@@ -23,7 +23,8 @@ from neoc.bench import scenarios, verdict
 from neoc.bench.scenarios import Load, Scenario, Stint
 from neoc.bench.subjects import Opened, Subject, open_subject
 from neoc.compile.contracts import Feeds
-from neoc.compile.errors import NeocError
+from neoc.compile.errors import NeocError, WorkerRefused
+from neoc.compile.machine import throttled
 from neoc.compile.measure import LoadWatch, ordered
 from neoc.compile.measure import Load as OtherLoad
 
@@ -143,7 +144,10 @@ def add_set(
         progress("block", f"{valid + 1} of {setting.blocks}, set {number + 1}: {len(alive)} processes")
         block = run_block(alive, setting, number, index, found.lost)
         if found.names[0] in found.lost:
-            raise NeocErrorOfBase(found)
+            name = found.names[0]
+            raise WorkerRefused(
+                f"{name} was lost while it was measured", why=found.lost[name], fix="check the data, or run it alone"
+            )
         found.blocks.append(block)
         valid += not block.void
         if valid == setting.blocks:
@@ -152,18 +156,11 @@ def add_set(
             progress("void", block.void)
 
 
-def NeocErrorOfBase(found: Measured) -> NeocError:
-    from neoc.compile.errors import WorkerRefused
-
-    name = found.names[0]
-    return WorkerRefused(f"{name} was lost while it was measured", why=found.lost[name], fix="run it alone first")
-
-
 def run_block(
     entrants: Mapping[str, Subject], setting: Setting, number: int, index: int, lost: dict[str, str]
 ) -> Block:
     """Fresh processes of all entrants, driven in turns."""
-    watch = LoadWatch()
+    watch, heat = LoadWatch(), throttled()
     runs: dict[str, Run] = {}
     drives: dict[str, scenarios.Drive] = {}
     opened: dict[str, Opened] = {}
@@ -186,7 +183,8 @@ def run_block(
         for name, run in runs.items():
             run.memory = opened[name].worker.memory()
     load = watch.read()
-    return Block(number, runs, load, _void(load, setting.max_load))
+    hot = heat is not None and throttled() != heat
+    return Block(number, runs, load, "a core was throttled for heat" if hot else _void(load, setting.max_load))
 
 
 def _start(opened: Opened, drive: scenarios.Drive, setting: Setting, load: Load) -> Run:

@@ -27,7 +27,9 @@ MIN_BLOCKS = 6
 """below six, the bootstrap of a median cannot reach 95 %"""
 RESAMPLES = 2000
 RESOLVE = 0.05
-"""what a user hopes to see: where the floor is above it, the verdict says that this machine cannot show it"""
+"""what a user hopes to see; where the floor leaves too little room for it, the verdict says so"""
+RESOLVABLE = 0.6
+"""a floor of up to this share of a difference lets it be named nine times in ten (make selftest: 3 % for 5 %)"""
 
 Cycles = Sequence[np.ndarray]
 """for each block the log values of its cycles"""
@@ -153,7 +155,7 @@ class Verdict:
     confirmed: bool
     p_adjusted: float | None = None
     resolves: bool = True
-    """False: the floor is above what was to be resolved, so that silence says nothing"""
+    """False: the floor is too high for what was to be resolved, so that silence says nothing"""
 
     @property
     def text(self) -> str:
@@ -181,7 +183,7 @@ def shows(found: Effect, floor: float) -> bool:
 
 def judge(sets: Sequence[Effect], together: Effect, floor: float, resolve: float = RESOLVE) -> Verdict:
     """The verdict from the effects of one or two sets of blocks, of all blocks `together`, and the A/A floor (log)."""
-    resolves = floor <= math.log1p(resolve)
+    resolves = floor <= math.log1p(RESOLVABLE * resolve)
     blind = "" if resolves else f"cannot resolve {resolve:.0%} here: A against A differs by up to {_percent(floor)}"
     if together.blocks < MIN_BLOCKS:
         why = f"{together.blocks} blocks bound nothing, {MIN_BLOCKS} do"

@@ -26,6 +26,7 @@ COMMANDS = {
     "bench": "Artifacts and engines under load, by fresh process runs in turns.",
     "compare": "Is one record slower than another? A verdict with an interval.",
     "report": "The ledger of measurements as one HTML page.",
+    "recommend": "The cheapest measured way to serve a model at a rate within a latency objective.",
     "cache": "List or clear the build cache.",
     "zoo": "Fetch the real models that tests and benchmarks use.",
 }

@@ -22,12 +22,15 @@ def fingerprint(packages: Sequence[str] = (), root: Path = Path("/")) -> dict[st
     state: what changes from run to run. A fact that this system does not tell is None. All of it is JSON.
     Sources: proc(5), the kernel's cpu-freq and cgroup documentation. `root` is where /proc and /sys are looked for.
     """
-    machine = {**_cpu(root), **_frequency(root), **_limits(root)}
+    machine = {**_cpu(root), **_frequency(root), **_limits(root), **_places(root)}
     state = {
         "kernel": _line(root / "proc/sys/kernel/osrelease"),
         "load_1m": _load(root),
         "transparent_hugepages": _chosen(_line(root / "sys/kernel/mm/transparent_hugepage/enabled")),
         "frequency_khz": _number(root / _CPUFREQ / "scaling_cur_freq"),
+        "celsius": _celsius(root),
+        "throttled": throttled(root),
+        "aslr": _number(root / "proc/sys/kernel/randomize_va_space"),
     }
     versions = {name: _version(name) for name in ("neoc", "numpy", *packages)}
     text = json.dumps(machine, sort_keys=True)
@@ -82,6 +85,43 @@ def _limits(root: Path) -> dict[str, Any]:
         "memory_gib": round(int(memory) / 2**20),
         "cgroup_memory_gib": None if bound is None else round(bound / 2**30, 1),
     }
+
+
+def _places(root: Path) -> dict[str, Any]:
+    """NUMA nodes, power mode, and the drivers that an accelerator is reached through (None, or none: there is none)."""
+    nodes = sorted(p.name for p in (root / "sys/devices/system/node").glob("node[0-9]*"))
+    nvidia = _line(root / "proc/driver/nvidia/version")
+    return {
+        "numa_nodes": len(nodes) or None,
+        "power_profile": _line(root / "sys/firmware/acpi/platform_profile"),
+        "power_mode": _line(root / "var/lib/nvpmodel/status"),
+        "on_mains": _on_mains(root),
+        "nvidia_driver": nvidia.splitlines()[0].partition("Module")[2].split()[0] if nvidia and "Module" in nvidia else None,
+        "gpus": [_pairs(_text(p)).get("Model") for p in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))],
+        "neuron_driver": _line(root / "sys/module/neuron/version"),
+    }
+
+
+def _on_mains(root: Path) -> bool | None:
+    """False on battery; None where the machine has no such supply."""
+    supplies = sorted((root / "sys/class/power_supply").glob("*"))
+    online = [_flag(p / "online") for p in supplies if _line(p / "type") == "Mains"]
+    return any(online) if online else None
+
+
+def _celsius(root: Path) -> float | None:
+    """The hottest thermal zone."""
+    found = [_number(p / "temp") for p in (root / "sys/class/thermal").glob("thermal_zone*")]
+    known = [x for x in found if x is not None]
+    return max(known) / 1000 if known else None
+
+
+def throttled(root: Path = Path("/")) -> int | None:
+    """How often a core was slowed down for heat since boot, all cores; a run in which it grows was too hot."""
+    folders = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")
+    counts = [_number(p / "core_throttle_count") for p in folders]
+    known = [x for x in counts if x is not None]
+    return sum(known) if known else None
 
 
 # ---- cgroups -------------------------------------------------------------------------------
