@@ -1,4 +1,4 @@
-"""The report's figures, as plotly's JSON: data and layout, drawn in the browser by the library that the page carries."""
+"""The report's figures, as plotly's JSON: data and layout, drawn by the library that the page carries."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def distributions(shapes: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def roofline(points: Sequence[Mapping[str, Any]]) -> Figure:
-    """Each with name, intensity, achieved_flops, peak_flops, bandwidth: the highest roof seen, and the points below it."""
+    """Each with name, intensity, achieved_flops, peak_flops, bandwidth: the highest roof, and the points below it."""
     peak, band = max(p["peak_flops"] for p in points), max(p["bandwidth"] for p in points)
     ridge = peak / band
     low = min([ridge / 30, *(p["intensity"] / 2 for p in points)])

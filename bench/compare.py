@@ -104,7 +104,9 @@ def same_machine(base: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _same_load(base: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    facts = [(one["scenario"], one["threads"], one["load"], (one.get("data") or {}).get("sha256")) for one in (base, new)]
+    facts = [
+        (one["scenario"], one["threads"], one["load"], (one.get("data") or {}).get("sha256")) for one in (base, new)
+    ]
     words = ("scenario", "threads", "load", "data")
     differing = [f"{w}: {x!r} and {y!r}" for w, x, y in zip(words, *facts, strict=True) if x != y]
     if differing:

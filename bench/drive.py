@@ -43,10 +43,19 @@ def time_cycle(calls: Sequence[Callable[[], object]], iterations: int) -> np.nda
     return times
 
 
-def calls_of(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any]) -> list[Callable[[], object]]:
-    """One call a sample; with `slow_down` 0.05 in the options each takes 5 % longer than it would (self-test only)."""
+def calls_of(
+    call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session: Session | None = None
+) -> list[Callable[[], object]]:
+    """One call a sample, or with `raw` in the options one a group of raw items (pipeline.py).
+
+    With `slow_down` 0.05 each takes 5 % longer than it would (self-test only).
+    """
     factor = float(options.get("slow_down", 0.0))
     made: list[Callable[[], object]] = [partial(call, feed) for feed in feeds]
+    if options.get("raw") and session is not None:
+        from neoc.bench.pipeline import raw_calls
+
+        made = raw_calls(session, options["raw"], int(options["raw_batch"]))
     return [partial(slowed, one, factor) for one in made] if factor else made
 
 
@@ -64,13 +73,13 @@ def slowed(call: Callable[[], object], factor: float) -> object:
 
 def first(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session: Session) -> Driven:
     """The first inference, alone: engines finish their set-up in it."""
-    times = time_cycle(calls_of(call, feeds, options), 1)
+    times = time_cycle(calls_of(call, feeds, options, session), 1)
     return {"first_s": float(times[0]) / 1e9}, {}
 
 
 def warm(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session: Session) -> Driven:
     """Until the change-point test finds no change in the last window (steady.py)."""
-    calls = calls_of(call, feeds, options)
+    calls = calls_of(call, feeds, options, session)
     # A batch is a whole number of turns: samples of different cost would look like changes.
     found = warm_up(lambda n: _turns(calls, n), float(options.get("limit_s", LIMIT_S)))
     return found.as_dict(), {}
@@ -85,7 +94,8 @@ def _turns(calls: Sequence[Callable[[], object]], iterations: int) -> np.ndarray
 def single_stream(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session: Session) -> Driven:
     """MLPerf's single-stream: the next request leaves when the last one is answered. options: iterations."""
     iterations = min(int(options["iterations"]), MOST_ITERATIONS)
+    calls = calls_of(call, feeds, options, session)
     busy, start = time.process_time(), time.perf_counter()
-    times = time_cycle(calls_of(call, feeds, options), iterations)
+    times = time_cycle(calls, iterations)
     wall, cpu = time.perf_counter() - start, time.process_time() - busy
     return {"wall_s": wall, "cpu_s": cpu}, {"ns": times}

@@ -29,7 +29,7 @@ def probe(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], sessio
     """Run for a while and read the counters around it: per inference instructions, joules of package and card."""
     typical = float(options["typical_ns"])
     iterations = max(1, round(PROBE_S * 1e9 / max(typical, 1.0)))
-    calls = calls_of(call, feeds, {})
+    calls = calls_of(call, feeds, options, session)
     counter = Instructions.open()
     before, rapl, card = counter.read() if counter else None, rapl_uj(), nvml_mj()
     start = time.perf_counter()
@@ -51,7 +51,9 @@ def probe(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], sessio
 
 def _spent(before: float | None, after: float | None, unit: float, iterations: int) -> float | None:
     """Joules an inference; None where the counter is not there or has wrapped around."""
-    return (after - before) / unit / iterations if before is not None and after is not None and after >= before else None
+    return (
+        (after - before) / unit / iterations if before is not None and after is not None and after >= before else None
+    )
 
 
 def rapl_uj(root: Path = RAPL) -> float | None:

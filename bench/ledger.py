@@ -3,14 +3,15 @@
     {"sha256": "<first 16 hex digits of the digest of the rest>", "entry": {...}}
 
 Writers lock the file, so that two never mix; a line is one write, then fsync. A writer that was killed leaves at most a
-line without its end: the next one ends it, and it stands there as one bad line. Where the disk is full, what was written
-of the line is cut off again and the error says so. Readers name every bad line and give all others.
+line without its end: the next one ends it, and it stands as one bad line. Where the disk is full, what was written of
+the line is cut off again and the error says so. Readers name every bad line and give all others.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -54,7 +55,7 @@ class Ledger:
         return {key: sorted(entries, key=lambda e: str(e["created"])) for key, entries in found.items()}
 
     def floor(self, machine: str, target: str, metric: str) -> float:
-        """log: what A against A reached here, 95 % of the time, within runs and from run to run; 0 where too few were made.
+        """log: what A against A reached here, 95 % of the time, within runs and from run to run; 0 for too few.
 
         From run to run: entries next to each other in a series whose artifact and versions are the same.
         """
@@ -63,7 +64,7 @@ class Ledger:
         within = float(np.quantile(seen, FLOOR_QUANTILE)) if len(seen) >= FLOOR_ENTRIES else 0.0
         steps = []
         for entries in self.series().values():
-            for a, b in zip(entries, entries[1:], strict=False):
+            for a, b in itertools.pairwise(entries):
                 same = a["machine"]["digest"] == machine and a["target"] == target and same_code(a, b)
                 if same and metric in a["metrics"] and metric in b["metrics"]:
                     x, y = a["metrics"][metric]["value"], b["metrics"][metric]["value"]
@@ -90,6 +91,26 @@ def key_of(entry: Mapping[str, Any]) -> str:
 # ---- entries -------------------------------------------------------------------------------
 
 
+KEPT = (
+    "subject", "model", "target", "engine", "variant", "precision", "level", "tools", "artifact", "bytes", "runs", "n",
+    "percentiles_ns", "bounds_ns", "needed", "metrics", "histogram", "phases", "memory", "spread", "floor", "agrees",
+    "footprint", "roofline", "verdicts", "blocks", "facts", "stages",
+)  # fmt: skip
+"""of a record's result"""
+
+
+def _circumstances(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of one record share."""
+    machine = found["machine"]
+    return {
+        "format": ENTRY_FORMAT,
+        **{key: found[key] for key in ("created", "scenario", "threads", "load", "max_load", "data", "noise")},
+        "machine": machine["machine"] | {"digest": machine["digest"]},
+        "versions": machine["versions"],
+        "state": machine["state"],
+    }
+
+
 def entries_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry for each subject of a record that counts. Void results and stand-ins do not enter."""
     entries = []
@@ -97,30 +118,7 @@ def entries_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         record.refuse_stand_in(result["subject"], result["level"])
         if result["void"]:
             continue
-        kept = ("subject", "model", "target", "engine", "variant", "precision", "level", "tools", "artifact", "bytes")
-        entries.append(
-            {
-                "format": ENTRY_FORMAT,
-                "created": found["created"],
-                "scenario": found["scenario"],
-                "threads": found["threads"],
-                "load": found["load"],
-                "max_load": found["max_load"],
-                "data": found["data"],
-                "machine": found["machine"]["machine"] | {"digest": found["machine"]["digest"]},
-                "versions": found["machine"]["versions"],
-                "state": found["machine"]["state"],
-                **{name: result[name] for name in kept},
-                **{
-                    name: result[name]
-                    for name in (
-                        "runs", "n", "percentiles_ns", "bounds_ns", "needed", "metrics", "histogram", "phases", "memory",
-                        "spread", "floor", "agrees", "footprint", "roofline", "verdicts", "blocks", "facts",
-                    )
-                },
-                "noise": found["noise"],
-            }  # fmt: skip
-        )
+        entries.append({**_circumstances(found), **{name: result[name] for name in KEPT}})
     return entries
 
 

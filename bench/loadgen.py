@@ -49,9 +49,12 @@ def run(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session:
     concurrency, seed. Gives 'ns': latency of every query from its scheduled time, in schedule order."""
     loadgen = load_module()
     workers = min(int(options.get("concurrency", 1)), max(1, session.concurrency))
-    calls = calls_of(call, feeds, options)
+    calls = calls_of(call, feeds, options, session)
     batch = int(options.get("batch", 1))
-    with tempfile.TemporaryDirectory(prefix="neoc-loadgen-") as scratch, _Server(loadgen, calls, workers, batch) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="neoc-loadgen-") as scratch,
+        _Server(loadgen, calls, workers, batch) as server,
+    ):
         settings = _settings(loadgen, options, batch)
         logs = _logs(loadgen, Path(scratch))
         sut = loadgen.ConstructSUT(server.issue, server.flush)
@@ -127,7 +130,9 @@ def _settings(loadgen: Any, options: Mapping[str, Any], batch: int) -> Any:
     name = options["scenario"]
     settings.mode = loadgen.TestMode.PerformanceOnly
     settings.min_query_count, settings.min_duration_ms = 1, round(seconds * 1000)
-    settings.schedule_rng_seed = settings.sample_index_rng_seed = settings.qsl_rng_seed = 1 + int(options.get("seed", 0))
+    settings.schedule_rng_seed = settings.sample_index_rng_seed = settings.qsl_rng_seed = 1 + int(
+        options.get("seed", 0)
+    )
     if name == "server":
         settings.scenario = loadgen.TestScenario.Server
         settings.server_target_qps = float(options["rate"])

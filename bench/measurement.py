@@ -60,18 +60,36 @@ def bench(subjects: Sequence[Subject], options: BenchOptions, progress: Progress
     who = {subject.text: record.identity(subject, options.threads) for subject in subjects}
     for other in subjects[1:]:
         same_inputs(subjects[0], other)
-    samples = prepare(subjects[0], options)
+    also = _raw(subjects, options) if options.pipeline else {}
+    samples = [] if options.pipeline else prepare(subjects[0], options)
     load, samples = _load(options, samples, subjects[0])
     setting = Setting(
         chosen, samples, _stint(load, chosen, len(subjects) + 1, options), options.threads, options.blocks,
-        options.seconds, options.max_load, open=options.open,
+        options.seconds, options.max_load, open=options.open, also=also,
     )  # fmt: skip
     found = runs.measure(subjects, setting, progress)
     if options.sets != 1 and (options.sets == 2 or runs.needs_confirmation(found, options.floors)):
         entrants = {s.text: s for s in subjects} | {subjects[0].text + TWIN: subjects[0]}
         runs.add_set(found, entrants, setting, 1, progress)
-    agreement, probes = _last_look(subjects, samples, found, options, progress)
+    agreement, probes = _last_look(subjects, samples, found, options, also, progress)
     return _assemble(found, who, subjects, samples, options, load, agreement, probes)
+
+
+def _raw(subjects: Sequence[Subject], options: BenchOptions) -> dict[str, Any]:
+    """Options for every driver of a --pipeline run. Raises UsageError for what takes no raw items."""
+    plain = [subject.label for subject in subjects if subject.engine is not None]
+    if plain:
+        raise UsageError(
+            "--pipeline drives artifacts",
+            where=", ".join(plain),
+            why="an engine on a plain model has no pre-processing to measure",
+            fix="compile the model with its steps and name the artifact",
+        )
+    if options.data is None or options.trace is not None:
+        raise UsageError(
+            "--pipeline needs the raw items", fix="--data FOLDER of images, a table, or token lists, and no --trace"
+        )
+    return {"raw": str(options.data.resolve()), "raw_batch": options.batch}
 
 
 # ---- what is fed ---------------------------------------------------------------------------
@@ -99,7 +117,7 @@ def program_of(subject: Subject) -> Any:
 def batched(samples: Sequence[Feeds], batch: int, subject: Subject) -> list[dict[str, np.ndarray]]:
     """Feeds of `batch` items along the first axis, taken round and round from `samples`.
 
-    Samples that hold that many items already are left alone. Raises UsageError where the model's first dimension is fixed.
+    Samples that hold that many already are left alone. Raises UsageError where the model's first dimension is fixed.
     """
     signature = signature_of(subject)
     first = {spec.name: spec.shape[0] for spec in signature.inputs if spec.shape}
@@ -162,7 +180,12 @@ def _stint(load: Load, chosen: Scenario, subjects: int, options: BenchOptions) -
 
 
 def _last_look(
-    subjects: Sequence[Subject], samples: Sequence[Feeds], found: Measured, options: BenchOptions, progress: Progress
+    subjects: Sequence[Subject],
+    samples: Sequence[Feeds],
+    found: Measured,
+    options: BenchOptions,
+    also: Mapping[str, Any],
+    progress: Progress,
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Do the subjects compute the same; and the counters around a short run of each. In processes of their own."""
     agreement: dict[str, str] = {}
@@ -178,16 +201,20 @@ def _last_look(
             found.lost[subject.text] = str(error)
             continue
         try:
+            drive = scenarios.drive_of(opened, samples, also)
             got = [opened.session.run(sample) for sample in samples]
-            if wanted is None:
+            if not got:  # raw items: `neoc compile` has proven them
+                agreement[subject.text] = ""
+                probes[subject.text], _ = drive("neoc.bench.pipeline:stages", {})
+            elif wanted is None:
                 wanted, agreement[subject.text] = got, "the first"
             else:
                 reports = parity.compare_all(got, wanted, parity.RTOL["fp32"], dict.fromkeys(wanted[0], True))
                 agreement[subject.text] = "agrees" if all(r.ok for r in reports) else "differs"
             if options.footprint:
                 typical = found.runs(subject.text, valid_only=False)[-1].warm_up["typical_ns"]
-                drive = scenarios.drive_of(opened, samples)
-                probes[subject.text], _ = drive("neoc.bench.footprint:probe", {"typical_ns": typical})
+                facts, _ = drive("neoc.bench.footprint:probe", {"typical_ns": typical})
+                probes.setdefault(subject.text, {}).update(facts)
         except NeocError as error:
             found.lost[subject.text] = str(error)
         finally:
@@ -216,6 +243,7 @@ def _assemble(
         row = record.result_of(found, subject.text, who[subject.text], options.floors)
         row["agrees"] = agreement.get(subject.text, "")
         row["footprint"] = dict(probes.get(subject.text, {}))
+        row["stages"] = row["footprint"].pop("stages", None)
         row["roofline"] = _roofline(subject, samples, row, options)
         row["verdicts"] = {
             metric.name: family[f"{subject.text}/{metric.name}"].as_dict()
@@ -228,14 +256,14 @@ def _assemble(
         "format": record.FORMAT,
         "created": record.now(),
         "scenario": found.scenario.name,
-        "load": record.load_facts(load),
+        "load": record.load_facts(load) | ({"pipeline": True} if options.pipeline else {}),
         "threads": options.threads,
         "max_load": options.max_load,
         "machine": fingerprint(PACKAGES),
         "inputs": [spec.as_dict() for spec in signature_of(subjects[0]).inputs],
         "data": None
         if options.data is None
-        else {"name": options.data.name, "sha256": record.file_digest(options.data), "samples": len(samples)},
+        else {"name": options.data.name, "sha256": record.data_digest(options.data), "samples": len(samples)},
         "noise": noise(found),
         "results": results,
         "lost": dict(found.lost),
@@ -260,7 +288,7 @@ def _roofline(
 ) -> dict[str, Any] | None:
     """By the median of one request at a time; other scenarios wait in queues, and a queue is no FLOP."""
     median = row["percentiles_ns"].get("p50")
-    if options.scenario != "single-stream" or options.trace or not median or not options.footprint:
+    if options.scenario != "single-stream" or options.trace or not median or not options.footprint or not samples:
         return None
     done = roofline.work(subject, samples[0])
     return None if done is None else roofline.place(done, median / 1e9, row["precision"], options.threads)

@@ -66,7 +66,8 @@ def judge(known: Ledger, entries: Sequence[Mapping[str, Any]]) -> dict[str, verd
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
-    return f"{entry['model']['name']} by {engine_of(entry)} on {entry['target']}, {entry['scenario']} b{entry['load']['batch']}"
+    load = f"{entry['scenario']} b{entry['load']['batch']}"
+    return f"{entry['model']['name']} by {engine_of(entry)} on {entry['target']}, {load}"
 
 
 def suspects(known: Ledger, entries: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -75,7 +76,9 @@ def suspects(known: Ledger, entries: Sequence[Mapping[str, Any]]) -> set[str]:
     for entry in entries:
         base = base_of(known, entry)
         for metric in entry["metrics"] if base else ():
-            seen = compare.judge(base or {}, entry, metric, known.floor(entry["machine"]["digest"], entry["target"], metric))
+            seen = compare.judge(
+                base or {}, entry, metric, known.floor(entry["machine"]["digest"], entry["target"], metric)
+            )
             if seen.effect is not None and seen.effect.median > 0 and verdict.shows(seen.effect, seen.floor):
                 found.add(name_of(entry))
     return found
@@ -95,7 +98,9 @@ def _larger(a: float | None, b: float | None) -> float | None:
 def run(jobs: Sequence[suite.Job], path: Path, say: suite.Progress) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """(outcomes, {'verdicts': ..., 'regressions': names, 'lost': ...}). The ledger is appended job by job."""
     known = ledger.read(path) if path.exists() else Ledger(path)
-    outcomes, family, lost = [], {}, {}
+    outcomes: list[dict[str, Any]] = []
+    family: dict[str, verdict.Verdict] = {}
+    lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="neoc-nightly-") as folder:
         for job in jobs:
             outcome = suite.guarded(job, Path(folder), say)
@@ -182,7 +187,9 @@ def _run(asked: argparse.Namespace) -> int:
     outcomes, found = run(jobs, path, say)
     text = summary(outcomes, found)
     print(text)
-    place = asked.summary or (Path(os.environ["GITHUB_STEP_SUMMARY"]) if os.environ.get("GITHUB_STEP_SUMMARY") else None)
+    place = asked.summary or (
+        Path(os.environ["GITHUB_STEP_SUMMARY"]) if os.environ.get("GITHUB_STEP_SUMMARY") else None
+    )
     if place is not None:
         with place.open("a", encoding="utf-8") as file:
             file.write(text)
@@ -193,7 +200,6 @@ def _run(asked: argparse.Namespace) -> int:
         one = found["verdicts"][name]
         print(f"regression: {name}: x {one.effect.ratio:.3f}", file=sys.stderr)
     return 1 if found["regressions"] else 0
-
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ neoc compare reads as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ Benchmark = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def neoc_benchmark(request: pytest.FixtureRequest) -> Iterator[Benchmark]:
-    """neoc_benchmark(subject, data=None, **options): the row of a record (docs/benchmarking.md); options as BenchOptions.
+def neoc_benchmark(request: pytest.FixtureRequest) -> Benchmark:
+    """neoc_benchmark(subject, data=None, **options): the row of a record; options as BenchOptions has them.
 
     `subject` is an artifact or ENGINE:MODEL. Raises neoc's errors, which fail the test with one paragraph.
     """
@@ -73,7 +73,7 @@ def neoc_benchmark(request: pytest.FixtureRequest) -> Iterator[Benchmark]:
         result: dict[str, Any] = found["results"][0]
         return result
 
-    yield measure
+    return measure
 
 
 def _quiet(stage: str, detail: str) -> None:

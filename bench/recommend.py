@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from neoc.bench import record
+from neoc.bench import percentiles, record
 from neoc.bench.ledger import Ledger
 from neoc.compile import registry
 from neoc.compile.contracts import Level, Target
@@ -35,7 +35,7 @@ def recommend(
     prices: Mapping[str, Any],
     work: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """{'measured': rows, the cheapest first, 'unfit': rows that cannot hold it, 'modelled': rows of unmeasured targets}.
+    """{'measured': rows, the cheapest first, 'unfit': rows that cannot hold it, 'modelled': unmeasured targets}.
 
     objective: (percentile, seconds). work: FLOPs and compulsory bytes of one inference, for the modelled bounds.
     """
@@ -44,8 +44,8 @@ def recommend(
     for entry in entries:
         record.refuse_stand_in(entry["subject"], entry["level"])
         if entry["n"] and Level(entry["level"]) is Level.EXECUTED and entry["agrees"] != "differs":
-            key = (entry["machine"]["digest"], entry["target"], entry["engine"], str(entry["threads"]), entry["scenario"],
-                   str(entry["load"]["batch"]))  # fmt: skip
+            parts = (entry["target"], entry["engine"], entry["threads"], entry["scenario"], entry["load"]["batch"])
+            key = (entry["machine"]["digest"], *map(str, parts))
             latest[key] = entry
     rows = [row for entry in latest.values() if (row := _row(entry, objective, rate, prices)) is not None]
     fit = [row for row in rows if row["replicas"] is not None]
@@ -97,7 +97,7 @@ def capacity(entry: Mapping[str, Any], objective: tuple[float, float]) -> tuple[
         return (float(rate), "measured under load") if held and rate else None
     if entry["scenario"] != "single-stream" or not entry["histogram"]:
         return None
-    if entry["percentiles_ns"].get(record.percentiles.name(q), 0) is None:
+    if entry["percentiles_ns"].get(percentiles.name(q), 0) is None:
         return None  # the sample does not support that percentile: nothing is promised on it
     return queue_rate(services(entry["histogram"]), q, bound), "queue of measured service times"
 
@@ -141,8 +141,8 @@ def modelled(
     prices: Mapping[str, Any],
     work: tuple[int, int] | None,
 ) -> list[dict[str, Any]]:
-    """Every registered target that was never measured for the model, with the bound of its description where it has one."""
-    rows = []
+    """Every registered target that was never measured for the model, with the bound that its description gives."""
+    rows: list[dict[str, Any]] = []
     for name in registry.target_names():
         if name in measured:
             continue
@@ -159,7 +159,11 @@ def modelled(
             {
                 "target": name,
                 "bound_s": bound,
-                "why": "no peak is known of it" if bound is None else "" if fits else "not even its roof holds the objective",
+                "why": "no peak is known of it"
+                if bound is None
+                else ""
+                if fits
+                else "not even its roof holds the objective",
                 "replicas": replicas,
                 "cost": None if replicas is None or price is None else replicas * float(price),
             }

@@ -1,7 +1,7 @@
 """The record of one run: JSON that says what was measured, where, how, and what may be concluded.
 
     record      format, created, scenario, load, threads, machine (fingerprint), data, noise, results, lost
-    result      subject, model, target, engine, level, n, percentiles, phases, memory, footprint, roofline, blocks, verdicts
+    result      subject, model, target, engine, level, n, percentiles, phases, memory, footprint, roofline, blocks ...
     block       set, void, others, cycles: metric -> log time of each cycle
 
 The blocks are kept whole, so that `neoc compare` can judge records that were taken apart.
@@ -34,6 +34,14 @@ HISTOGRAM_BINS = 60
 def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_digest(path: Path) -> str:
+    """Of a file its bytes, of a folder the names and bytes of its files."""
+    if not path.is_dir():
+        return file_digest(path)
+    parts = [f"{p.name} {file_digest(p)}" for p in sorted(path.iterdir()) if p.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 # ---- who was measured ----------------------------------------------------------------------
@@ -140,7 +148,9 @@ def _twin(block: runs.Block, name: str, found: Measured) -> dict[str, list[float
 
 def _metric(metric: Any, taken: Sequence[Run]) -> dict[str, Any]:
     """Value over all runs: the exponential of the median over processes of the median over cycles."""
-    per_run = [float(np.nanmedian(run.cycles[metric.name])) for run in taken if np.isfinite(run.cycles[metric.name]).any()]
+    per_run = [
+        float(np.nanmedian(run.cycles[metric.name])) for run in taken if np.isfinite(run.cycles[metric.name]).any()
+    ]
     if not per_run:
         return {"value": None, "unit": metric.unit, "better": "lower" if metric.sign > 0 else "higher"}
     value = math.exp(metric.sign * float(np.median(per_run)))
@@ -226,7 +236,9 @@ def read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput("the record cannot be read", where=str(path), why=reason, fix="name a file that `neoc bench -o` wrote") from error
+        raise InvalidInput(
+            "the record cannot be read", where=str(path), why=reason, fix="name a file that `neoc bench -o` wrote"
+        ) from error
     if isinstance(found, dict) and "benchmarks" in found and "machine_info" in found:
         from neoc.bench.pytest_json import from_pytest
 

@@ -29,7 +29,7 @@ SPIN_S = 0.0005
 
 def replay(call: Call, feeds: Sequence[Feeds], options: Mapping[str, Any], session: Session) -> Driven:
     """options: arrivals (seconds), samples (number of the sample for each; empty: in turns), concurrency."""
-    calls = calls_of(call, feeds, options)
+    calls = calls_of(call, feeds, options, session)
     arrivals = np.asarray(options["arrivals"], float)
     which = options.get("samples") or [i % len(calls) for i in range(len(arrivals))]
     workers = min(int(options.get("concurrency", 1)), max(1, session.concurrency))
@@ -44,7 +44,7 @@ def open_loop(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> np.ndarray:
-    """ns from each arrival's intended time to the end of its call. One worker is this thread: first come, first served."""
+    """ns from each arrival's intended time to the end of its call. One worker: this thread, first come first served."""
     start = clock() - float(arrivals[0])
     latencies = np.zeros(len(arrivals), np.int64)
 
@@ -115,7 +115,9 @@ def read_trace(path: Path) -> tuple[tuple[float, ...], tuple[int, ...]]:
                 if lengths and (len(lengths) != len(arrivals) or lengths[-1] < 1):
                     raise _bad(path, number, "either every request has a length above 0, or none has")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("the trace cannot be read", where=str(path), why=str(error), fix="name a CSV file") from error
+        raise InvalidInput(
+            "the trace cannot be read", where=str(path), why=str(error), fix="name a CSV file"
+        ) from error
     if not arrivals:
         raise _bad(path, 1, "it has no request")
     return tuple(arrivals), tuple(lengths)
@@ -133,8 +135,8 @@ def samples_by_length(
     """One feed for each distinct length, and which one each request takes.
 
     A feed is the first sample, cut or repeated along the open dimension (the last one that every input with open
-    dimensions has) to the length. With more than `most` lengths they are rounded up to `most` steps. Raises InvalidInput
-    where the model has no open dimension to stretch.
+    dimensions has) to the length. More than `most` lengths are rounded up to `most` steps. Raises InvalidInput where
+    the model has no open dimension to stretch.
     """
     if not lengths:
         return [dict(sample) for sample in samples], ()

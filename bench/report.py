@@ -86,7 +86,7 @@ def _matrix(latest: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cell(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Level on every cell; the scenario's first metric, tail where the sample supports it, verdict against the first."""
+    """Level on every cell; the scenario's first metric, tails that the sample supports, verdict against the first."""
     (metric, value), *_ = list(entry["metrics"].items()) or [("", None)]
     found = entry["verdicts"].get(metric)
     tails = [

@@ -24,7 +24,7 @@ PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 @dataclass(frozen=True)
 class Work:
-    """What one inference does: operations and compulsory bytes. `partial` names dense nodes that could not be counted."""
+    """What one inference does: operations and compulsory bytes. `partial`: dense nodes that could not be counted."""
 
     flops: int
     bytes: int

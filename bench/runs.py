@@ -25,8 +25,8 @@ from neoc.bench.subjects import Opened, Subject, open_subject
 from neoc.compile.contracts import Feeds
 from neoc.compile.errors import NeocError, WorkerRefused
 from neoc.compile.machine import throttled
-from neoc.compile.measure import LoadWatch, ordered
 from neoc.compile.measure import Load as OtherLoad
+from neoc.compile.measure import LoadWatch, ordered
 
 MOST_STEAL = 0.01
 MOST_CYCLES = 50
@@ -78,6 +78,8 @@ class Setting:
     max_load: float = 0.1
     warm_limit_s: float = 5.0
     open: Open = open_subject
+    also: Mapping[str, Any] = field(default_factory=dict)
+    """options for every driver: where the raw items are"""
     slow_down: Callable[[str], float] = lambda name: 0.0
     """the self-test's: by how much a subject is slowed down at this moment"""
 
@@ -171,7 +173,7 @@ def run_block(
             try:
                 opened[name] = setting.open(entrants[name], setting.threads)
                 stack.callback(opened[name].close)
-                drives[name] = scenarios.drive_of(opened[name], setting.samples)
+                drives[name] = scenarios.drive_of(opened[name], setting.samples, setting.also)
                 runs[name] = _start(opened[name], drives[name], setting, setting.load_of(name))
             except NeocError as error:
                 if name == first:
@@ -249,9 +251,11 @@ def judge(found: Measured, new: str, metric: str, known_floor: float = 0.0) -> v
     base = found.names[0]
     together = found.effect(base, new, metric)
     sets = [e for number in range(found.sets) if (e := found.effect(base, new, metric, number)) is not None]
-    if together is None or together.blocks < verdict.MIN_BLOCKS and any(b.void for b in found.blocks):
+    if together is None or (together.blocks < verdict.MIN_BLOCKS and any(b.void for b in found.blocks)):
         voided = [block.void for block in found.blocks if block.void]
-        return verdict.void(f"{len(voided)} of {len(found.blocks)} blocks: {voided[-1] if voided else 'nothing was measured'}")
+        return verdict.void(
+            f"{len(voided)} of {len(found.blocks)} blocks: {voided[-1] if voided else 'nothing was measured'}"
+        )
     return verdict.judge(sets, together, floor(found, metric, known_floor))
 
 

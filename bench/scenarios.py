@@ -86,7 +86,7 @@ def _quantile(q: float) -> Metric:
 
 
 def _throughput(stints: Sequence[Stint]) -> float:
-    return sum(s.facts["samples"] for s in stints) / sum(s.seconds for s in stints)
+    return float(sum(s.facts["samples"] for s in stints) / sum(s.seconds for s in stints))
 
 
 def _rate(stints: Sequence[Stint]) -> float:
@@ -163,6 +163,6 @@ def log_time(metric: Metric, value: float) -> float:
     return metric.sign * math.log(value) if value > 0 else math.nan
 
 
-def drive_of(opened: Opened, samples: Sequence[Feeds]) -> Drive:
-    """Drivers run in the subject's process."""
-    return lambda driver, options: opened.session.drive(driver, samples, options)
+def drive_of(opened: Opened, samples: Sequence[Feeds], also: Mapping[str, Any] | None = None) -> Drive:
+    """Drivers run in the subject's process; `also`: options for all of them."""
+    return lambda driver, options: opened.session.drive(driver, samples, {**(also or {}), **options})

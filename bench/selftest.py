@@ -80,7 +80,12 @@ def record(model: str, condition: str, seconds: float, say: Callable[[str], None
     slow = drifting(begin) if condition == "drift" else ARMS.__getitem__
     # Two stints of 30 ms an arm and cycle; the number of cycles follows from it.
     setting = Setting(
-        scenario("single-stream"), samples, blocks=1, seconds=CYCLES * 2 * 0.031 * len(ARMS), max_load=1.0, slow_down=slow
+        scenario("single-stream"),
+        samples,
+        blocks=1,
+        seconds=CYCLES * 2 * 0.031 * len(ARMS),
+        max_load=1.0,
+        slow_down=slow,
     )
     blocks: list[Block] = []
     while time.perf_counter() - begin < seconds:
@@ -93,9 +98,7 @@ def record(model: str, condition: str, seconds: float, say: Callable[[str], None
             say(f"{model}, {condition}: {len(blocks)} blocks, {time.perf_counter() - begin:.0f} s")
     cycles = min(len(block.runs["a"].cycles["p50"]) for block in blocks)
     return {
-        "cycles": np.array(
-            [[block.runs[arm].cycles["p50"][:cycles] for arm in ARMS] for block in blocks], np.float32
-        ),
+        "cycles": np.array([[block.runs[arm].cycles["p50"][:cycles] for arm in ARMS] for block in blocks], np.float32),
         "iterations": np.array([[_statistics(block.runs[arm].ns) for arm in ARMS] for block in blocks], np.float32),
         "others": np.array([block.load.others for block in blocks], np.float32),
         "cpu": np.array(str(fingerprint()["machine"]["cpu"])),

@@ -19,6 +19,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,7 @@ def t_test(base: Mapping[str, float], new: Mapping[str, float]) -> str:
 
 def pytest_benchmark(base: Mapping[str, float], new: Mapping[str, float]) -> str:
     """pytest-benchmark's own check of --benchmark-compare-fail=median:5%; it looks for what is slower alone."""
-    from pytest_benchmark.utils import parse_compare_fail
-
-    check = parse_compare_fail("median:5%")
+    check = import_module("pytest_benchmark.utils").parse_compare_fail("median:5%")
     return "slower" if check.fails(dict(new), dict(base)) else "none"
 
 
@@ -115,7 +114,10 @@ METHODS: dict[str, Callable[[Mapping[str, float], Mapping[str, float]], str]] = 
 def by_others(iterations: np.ndarray, base: str, candidate: str) -> dict[str, str]:
     """The base of the first block against the candidate of the next one: two jobs, one after the other."""
     names = list(ARMS)
-    rows = [dict(zip(STATISTICS, map(float, iterations[i][names.index(n)]), strict=True)) for i, n in ((0, base), (1, candidate))]
+    rows = [
+        dict(zip(STATISTICS, map(float, iterations[i][names.index(n)]), strict=True))
+        for i, n in ((0, base), (1, candidate))
+    ]
     return {name: method(*rows) for name, method in METHODS.items()}
 
 
@@ -180,7 +182,7 @@ class Rate:
 
 
 def rate(judged: Sequence[Trial], arm: str, method: str | None = None, fine: bool | None = None) -> Rate:
-    """How often a difference was named: any for A/A, 'slower' for a slow-down. `fine`: only where the floor is (not) low."""
+    """How often a difference was named: any for A/A, 'slower' for a slow-down. `fine`: where the floor is (not) low."""
     chosen = [t for t in judged if t.arm == arm and (fine is None or (t.floor <= math.log1p(FLOOR)) == fine)]
     words = ("slower", "faster") if arm == "A/A" else ("slower",)
     return Rate(sum((t.said if method is None else t.others[method]) in words for t in chosen), len(chosen))
@@ -202,8 +204,8 @@ def table(found: Mapping[str, Mapping[str, np.ndarray]], judged: Sequence[Trial]
     others = np.concatenate([a["others"] for a in found.values()])
     floors = np.array([math.expm1(t.floor) for t in judged if t.arm == "A/A"])
     lines = [
-        f"Recorded on {', '.join(cpus)}, {', '.join(dates)}: {blocks} blocks of {len(ARMS)} process runs; other programs took "
-        f"{np.median(others):.0%} of the CPU in the median block (at most {others.max():.0%}). A/A floor of a trial: median "
+        f"Recorded on {', '.join(cpus)}, {', '.join(dates)}: {blocks} blocks of {len(ARMS)} process runs; others took "
+        f"{np.median(others):.0%} of the CPU in the median block (at most {others.max():.0%}). A/A floor: median "
         f"{np.median(floors):.1%}, at most 3% in {np.mean(floors <= FLOOR):.0%} of them.",
         "",
         "| judged by | A/A: a difference is named | 2% slower | 5% slower | 5%, floor at most 3% | 10% slower |",
@@ -211,7 +213,7 @@ def table(found: Mapping[str, Mapping[str, np.ndarray]], judged: Sequence[Trial]
         _row("neoc bench", judged, None),
         *(_row(name, judged, name) for name in METHODS),
         "",
-        f"neoc's verdicts by condition (A/A; 5%): {_by_condition(judged)}. Slow-downs called faster: {wrong_sign(judged)}.",
+        f"By condition, neoc names (A/A; 5%): {_by_condition(judged)}. Slow-downs called faster: {wrong_sign(judged)}.",
         f"Where the floor was above 3%, a slow-down of 5% was named in {rate(judged, '5%', None, False)}; the other "
         "verdicts there read `no difference shown (cannot resolve 5% here: ...)`.",
     ]
@@ -255,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = list(trials(found))
     again = all_assignments(found)
     text = table(found, judged) + (
-        f"\n\nA/A over every assignment of the six equal arms (trials that share traces): {again.hits} of {again.n} named."
+        f"\n\nA/A over every assignment of the six equal arms (sharing traces): {again.hits} of {again.n} named."
     )
     print(text)
     if asked.write is not None:

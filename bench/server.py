@@ -99,8 +99,8 @@ def find_rate(probe: Probe, typical_ns: float, load: Load) -> Found:
 def smoothed(probes: Sequence[Mapping[str, Any]], rate: float, share: float) -> float:
     """The rate at which a `share` of requests is over the bound, by a line through all probes near `rate`.
 
-    Bisection believes its last probe; near the answer the logarithm of the share that is late is a line in the logarithm
-    of the rate, and a weighted fit of it uses every request of the probes within a third of `rate`.
+    Bisection believes its last probe; near the answer the logarithm of the share that is late is a line in that of the
+    rate, and a weighted fit of it uses every request of the probes within a third of `rate`.
     """
     near = [p for p in probes if abs(math.log(p["rate"] / rate)) < NEAR and p["n"] >= 50]
     x = np.log([p["rate"] / rate for p in near])

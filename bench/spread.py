@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,23 @@ def run_on_ray(jobs: Sequence[Job], address: str, ledger: Path | None, progress:
     Raises MissingTool without Ray, UsageError where the cluster cannot be reached or lacks a label.
     """
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise MissingTool("a suite cannot be spread", why=str(error), fix="pip install 'neoc[ray]'") from error
     try:
         ray.init(address=address, ignore_reinit_error=True, logging_level="WARNING", log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError("the Ray cluster cannot be reached", where=address, why=str(error), fix="ray status") from error
+        raise UsageError(
+            "the Ray cluster cannot be reached", where=address, why=str(error), fix="ray status"
+        ) from error
     offered = ray.cluster_resources()
     lacking = sorted({label(job) for job in jobs} - set(offered))
+    devices = sorted(name for name in offered if name.startswith("neoc-"))
     if lacking:
         raise UsageError(
             "no node of the cluster has the device",
             where=", ".join(lacking),
-            why=f"it offers {', '.join(sorted(k for k in offered if k.startswith('neoc-'))) or 'no neoc-TARGET resource'}",
+            why=f"it offers {', '.join(devices) or 'no neoc-TARGET resource'}",
             fix=f"ray start --resources='{{\"{lacking[0]}\": 1}}' on the machine that has it",
         )
     remote = ray.remote(max_retries=0)(_on_node)
@@ -62,8 +66,7 @@ def run_on_ray(jobs: Sequence[Job], address: str, ledger: Path | None, progress:
 
 def _on_node(facts: dict[str, Any]) -> dict[str, Any]:
     """Runs on the node, in an environment that has neoc."""
-    import ray
-
+    ray: Any = import_module("ray")
     with tempfile.TemporaryDirectory(prefix="neoc-suite-") as folder:
         outcome = suite.guarded(Job.from_dict(facts), Path(folder), lambda stage, detail: None)
     return {**outcome, "node": ray.get_runtime_context().get_node_id()[:12]}

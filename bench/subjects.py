@@ -7,10 +7,10 @@ from pathlib import Path
 
 from neoc.compile import registry
 from neoc.compile.artifact import is_artifact
-from neoc.compile.contracts import Engine, Session, Signature
+from neoc.compile.contracts import Engine, Signature
 from neoc.compile.errors import UsageError
 from neoc.compile.settings import Settings
-from neoc.compile.worker import Worker
+from neoc.compile.worker import RemoteSession, Worker
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Opened:
 
     subject: Subject
     worker: Worker
-    session: Session
+    session: RemoteSession
 
     def close(self) -> None:
         self.worker.close()

@@ -84,10 +84,15 @@ def read(name: str, path: Path | None = None) -> list[Job]:
         tables = tomllib.loads(place.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(
-            "the suite cannot be read", where=str(place), why=error.strerror or str(error), fix="name it with --suite-file"
+            "the suite cannot be read",
+            where=str(place),
+            why=error.strerror or str(error),
+            fix="name it with --suite-file",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput("the suite file is no TOML", where=str(place), why=str(error), fix="mend the line") from error
+        raise InvalidInput(
+            "the suite file is no TOML", where=str(place), why=str(error), fix="mend the line"
+        ) from error
     suites = tables.get("suite", {})
     if name not in suites:
         raise InvalidInput(f"there is no suite {name!r}", where=str(place), fix=f"known: {', '.join(suites) or 'none'}")
@@ -108,17 +113,27 @@ def _jobs(table: Mapping[str, Any], folder: Path) -> list[Job]:
     for model in _models(table["models"], folder):
         for batch in table.get("batch", [1]):
             for scenario in table.get("scenarios", ["single-stream"]):
-                jobs.append(
-                    Job(
-                        model=model["path"], data=model.get("data"), input=tuple(model.get("input", ())),
-                        targets=tuple(table.get("targets", ["host"])), engines=tuple(table.get("engines", ())),
-                        batch=int(batch), scenario=str(scenario), slo=slo(table.get("slo")),
-                        threads=int(table.get("threads", 1)), seconds=float(table.get("seconds", 6.0)),
-                        blocks=int(table.get("blocks", 6)), race_seconds=float(table.get("race_seconds", 5.0)),
-                        max_load=float(table.get("max_load", 0.1)), concurrency=int(table.get("concurrency", 1)),
-                    )  # fmt: skip
-                )
+                jobs.append(_job(table, model, str(scenario), int(batch)))
     return jobs
+
+
+def _job(table: Mapping[str, Any], model: Mapping[str, Any], scenario: str, batch: int) -> Job:
+    return Job(
+        model=model["path"],
+        data=model.get("data"),
+        input=tuple(model.get("input", ())),
+        targets=tuple(table.get("targets", ["host"])),
+        engines=tuple(table.get("engines", ())),
+        batch=batch,
+        scenario=scenario,
+        slo=slo(table.get("slo")),
+        threads=int(table.get("threads", 1)),
+        seconds=float(table.get("seconds", 6.0)),
+        blocks=int(table.get("blocks", 6)),
+        race_seconds=float(table.get("race_seconds", 5.0)),
+        max_load=float(table.get("max_load", 0.1)),
+        concurrency=int(table.get("concurrency", 1)),
+    )
 
 
 def _models(wanted: Sequence[Any], folder: Path) -> list[dict[str, Any]]:
@@ -150,7 +165,7 @@ def slo(text: str | None) -> tuple[float, float] | None:
 
 
 def run_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """{'job', 'record' or None, 'levels': targets that were compiled alone, 'lost': target -> why}. Never half a record.
+    """{'job', 'record' or None, 'levels': targets compiled alone, 'lost': target -> why}. Never half a record.
 
     `folder` keeps artifacts between jobs. Raises UsageError for a suite that cannot be run at all.
     """
@@ -168,7 +183,9 @@ def run_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         if made.level is Level.EXECUTED:
             subjects.append(Subject(f"neoc:{target}", made.path))
         else:
-            levels.append(record.identity(Subject(f"neoc:{target}", made.path), job.threads) | {"level": made.level.value})
+            levels.append(
+                record.identity(Subject(f"neoc:{target}", made.path), job.threads) | {"level": made.level.value}
+            )
     subjects += [Subject(engine, model, engine) for engine in job.engines]
     found = None
     if subjects:
@@ -237,9 +254,10 @@ def level_entry(identity: Mapping[str, Any], job: Job, machine: Mapping[str, Any
         "format": ENTRY_FORMAT, "created": record.now(), "scenario": job.scenario, "threads": job.threads,
         "load": {"batch": job.batch, "concurrency": job.concurrency}, "max_load": job.max_load, "data": None,
         "machine": machine["machine"] | {"digest": machine["digest"]}, "versions": machine["versions"],
-        "state": machine["state"], **{k: v for k, v in identity.items()}, "runs": 0, "n": 0, "percentiles_ns": {},
+        "state": machine["state"], **identity, "runs": 0, "n": 0, "percentiles_ns": {},
         "bounds_ns": {}, "needed": {}, "metrics": {}, "histogram": None, "phases": {}, "memory": {}, "spread": 0.0,
-        "floor": {}, "agrees": "", "footprint": {}, "roofline": None, "verdicts": {}, "blocks": [], "facts": {}, "noise": "",
+        "floor": {}, "agrees": "", "footprint": {}, "roofline": None, "verdicts": {}, "blocks": [], "facts": {},
+        "noise": "", "stages": None,
     }  # fmt: skip
 
 
@@ -272,7 +290,7 @@ def guarded(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
 
 def guarded_failure(job: Job, why: str) -> dict[str, Any]:
     """The outcome of a job that measured nothing."""
-    failed = {"job": job.as_dict(), "record": None, "levels": [], "lost": {"job": why}}
+    failed: dict[str, Any] = {"job": job.as_dict(), "record": None, "levels": [], "lost": {"job": why}}
     return failed | {"machine": fingerprint(), "node": ""}
 
 
@@ -287,7 +305,7 @@ def keep(outcome: Mapping[str, Any], ledger: Path | None) -> None:
 
 
 def table(outcomes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows): models x targets, each cell a figure with its level, or the level alone, or why there is nothing."""
+    """(columns, rows): models x targets, each cell a figure with its level, the level alone, or why it is empty."""
     from neoc.bench.report import figure
 
     columns: list[str] = []
@@ -313,7 +331,7 @@ def table(outcomes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[s
 
 
 def objective(job: Job, result: Mapping[str, Any]) -> str:
-    """Whether the suite's latency objective holds for one request at a time; empty where none is asked or it is implied."""
+    """Whether the suite's latency objective holds for one request at a time; empty where none is asked."""
     if job.slo is None or job.scenario in ("server", "offline"):
         return ""
     q, bound = job.slo

@@ -4,7 +4,7 @@
     value     a cycle (one A B B A) gives log(B's metric / A's); a block the median of its cycles
     effect    the median over blocks; its interval is the wider of two bootstraps: of cycles within their blocks, and of
               blocks. The first sees noise within a process, the second what differs from process to process
-    floor     the same interval of A against a second A, measured in the same blocks: what this machine cannot tell apart
+    floor     the same interval of A against a second A, measured in the same blocks: what cannot be told apart here
     verdict   only where the interval excludes 0, the effect is past the floor, and a second set of fresh blocks says so
               again; and where the family's false discovery rate (Benjamini and Hochberg 1995) allows it
 
@@ -76,7 +76,9 @@ def effect(base: Cycles, new: Cycles, *, seed: int = 0) -> Effect:
 
     Cycles that only one of the two has are left out. Raises ValueError where nothing is left.
     """
-    pairs = [np.asarray(b)[:m] - np.asarray(a)[:m] for a, b in zip(base, new, strict=True) if (m := min(len(a), len(b)))]
+    pairs = [
+        np.asarray(b)[:m] - np.asarray(a)[:m] for a, b in zip(base, new, strict=True) if (m := min(len(a), len(b)))
+    ]
     if not pairs:
         raise ValueError("no block has cycles of both")
     rng = np.random.default_rng(seed)
@@ -192,7 +194,9 @@ def judge(sets: Sequence[Effect], together: Effect, floor: float, resolve: float
         return Verdict(NONE, blind, together, floor, False, resolves=resolves)
     seen = f"{_percent(abs(sets[0].median))} was seen once"
     if len(sets) == 1:
-        return Verdict(NONE, f"{seen}; a second set of blocks must confirm it", together, floor, False, resolves=resolves)
+        return Verdict(
+            NONE, f"{seen}; a second set of blocks must confirm it", together, floor, False, resolves=resolves
+        )
     if not (shows(sets[1], floor) and sets[0].median * sets[1].median > 0):
         return Verdict(NONE, f"{seen} and not confirmed", together, floor, False, resolves=resolves)
     return Verdict("slower" if together.median > 0 else "faster", "", together, floor, True, resolves=resolves)
@@ -208,7 +212,7 @@ def void(why: str) -> Verdict:
 
 
 def adjust(family: Mapping[str, Verdict], rate: float = FALSE_DISCOVERY_RATE) -> dict[str, Verdict]:
-    """Benjamini-Hochberg over the questions of one run: the step-up adjusted p of each; past `rate` none is a verdict."""
+    """Benjamini-Hochberg over the questions of one run: the step-up adjusted p of each; past `rate`, no verdict."""
     asked = [(name, verdict.effect.p) for name, verdict in family.items() if verdict.effect is not None]
     order = sorted(asked, key=lambda item: item[1])
     adjusted: dict[str, float] = {}

@@ -99,7 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="neoc-bench-") as scratch:
         for name in names:
-            results.append(measure(name, Path(scratch), asked.threads, asked.seconds, asked.race_seconds, asked.max_load))
+            results.append(
+                measure(name, Path(scratch), asked.threads, asked.seconds, asked.race_seconds, asked.max_load)
+            )
             print("  ".join(row(results[-1])), flush=True)
     print()
     print(table(results))

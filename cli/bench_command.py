@@ -42,7 +42,7 @@ def command(
     layout: Annotated[str, typer.Option("--format", help="Of the file: neoc, or pytest-benchmark.")] = "neoc",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
-    """Artifacts and engines under load, by fresh process runs in turns. ENGINE:MODEL is the engine as its docs have it."""
+    """Artifacts and engines under load, by fresh process runs in turns. ENGINE:MODEL: as its own docs have it."""
     if suite is not None:
         from neoc.cli.bench_suite import run_suite
 
@@ -68,14 +68,23 @@ def command(
     if layout not in ("neoc", "pytest-benchmark"):
         raise UsageError(f"unknown --format {layout!r}", fix="neoc or pytest-benchmark")
     if place is not None and len(sizes) > 1:
-        raise UsageError("one file holds one record", why=f"--batch {batch} makes {len(sizes)}", fix="one batch size a file")
+        raise UsageError(
+            "one file holds one record", why=f"--batch {batch} makes {len(sizes)}", fix="one batch size a file"
+        )
     options = BenchOptions(
-        scenario=scenario, data=data, threads=arguments.check_threads(threads),
-        seconds=arguments.check_positive("--seconds", seconds) or seconds, blocks=_at_least("--blocks", blocks, 1),
-        sets=None if sets is None else _at_least("--sets", sets, 1), concurrency=_at_least("--concurrency", concurrency, 1),
-        latency_s=bound[1], percentile=bound[0], trace=trace,
-        max_load=arguments.check_positive("--max-load", max_load) or max_load, pipeline=pipeline,
-    )  # fmt: skip
+        scenario=scenario,
+        data=data,
+        threads=arguments.check_threads(threads),
+        seconds=arguments.check_positive("--seconds", seconds) or seconds,
+        blocks=_at_least("--blocks", blocks, 1),
+        sets=None if sets is None else _at_least("--sets", sets, 1),
+        concurrency=_at_least("--concurrency", concurrency, 1),
+        latency_s=bound[1],
+        percentile=bound[0],
+        trace=trace,
+        max_load=arguments.check_positive("--max-load", max_load) or max_load,
+        pipeline=pipeline,
+    )
     records = [_measure(parsed, options, size, ledger) for size in sizes]
     if place is not None:
         _write(place, records[0], layout)

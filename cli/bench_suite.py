@@ -33,7 +33,10 @@ def run_suite(
     if max_load != 0.1:
         jobs = [dataclasses.replace(job, max_load=max_load) for job in jobs]
     place = None if output is None else arguments.output_file(output, "suite.json", several=False, sources=[file])
-    with console.Progress(enabled=True).live("measuring") as progress, TemporaryDirectory(prefix="neoc-suite-") as folder:
+    with (
+        console.Progress(enabled=True).live("measuring") as progress,
+        TemporaryDirectory(prefix="neoc-suite-") as folder,
+    ):
         if ray is None:
             outcomes = suite.run(jobs, Path(folder), ledger, progress)
         else:

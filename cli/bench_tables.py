@@ -107,4 +107,6 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         ratio = "-" if effect is None else f"{effect['ratio']:.3f}"
         rows.append((row["subject"], row["metric"], ratio, interval, floor, words))
     columns = ("subject", "metric", "new time / base", "interval", "A/A floor", "verdict")
-    console.table(f"comparison, {found['scenario']}", columns, rows, "; ".join([*found["versions"], found["noise"]]).strip("; "))
+    console.table(
+        f"comparison, {found['scenario']}", columns, rows, "; ".join([*found["versions"], found["noise"]]).strip("; ")
+    )

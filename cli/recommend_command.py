@@ -49,7 +49,11 @@ def _model(path: Path) -> tuple[str, tuple[int, int] | None]:
         raise UsageError("there is no such model", where=str(path), fix="name a model or a .neoc file")
     if is_artifact(path):
         artifact = Artifact.open(path)
-        subject, program, digest = Subject(str(path), path), artifact.program(), artifact.manifest["provenance"]["sha256"]
+        subject, program, digest = (
+            Subject(str(path), path),
+            artifact.program(),
+            artifact.manifest["provenance"]["sha256"],
+        )
     else:
         subject, program, digest = Subject(str(path), path, "onnxruntime"), load(path, {}), record.file_digest(path)
     done = roofline.work(subject, inputs.generate(program, 0)[0])
@@ -58,7 +62,7 @@ def _model(path: Path) -> tuple[str, tuple[int, int] | None]:
 
 def _show(found: dict[str, Any], slo: str) -> None:
     currency = found["currency"]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             row["target"],
             row["engine"],
@@ -79,7 +83,7 @@ def _show(found: dict[str, Any], slo: str) -> None:
         else f"recommended: {best['replicas']} x {best['engine']} on {best['target']}"
     )
     console.table(f"measured, {slo} at {found['rate']:g}/s", columns, rows, words)
-    rows = [
+    bounds = [
         (
             row["target"],
             "unknown" if row["bound_s"] is None else f"at least {console.seconds(row['bound_s'] * 1e9)}",
@@ -89,5 +93,5 @@ def _show(found: dict[str, Any], slo: str) -> None:
         )
         for row in found["modelled"]
     ]
-    columns = ("target", "one inference", "replicas", "cost", "remark")
-    console.table("modelled, never measured for this model", columns, rows)
+    headings = ("target", "one inference", "replicas", "cost", "remark")
+    console.table("modelled, never measured for this model", headings, bounds)

@@ -96,8 +96,12 @@ def _places(root: Path) -> dict[str, Any]:
         "power_profile": _line(root / "sys/firmware/acpi/platform_profile"),
         "power_mode": _line(root / "var/lib/nvpmodel/status"),
         "on_mains": _on_mains(root),
-        "nvidia_driver": nvidia.splitlines()[0].partition("Module")[2].split()[0] if nvidia and "Module" in nvidia else None,
-        "gpus": [_pairs(_text(p)).get("Model") for p in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))],
+        "nvidia_driver": nvidia.splitlines()[0].partition("Module")[2].split()[0]
+        if nvidia and "Module" in nvidia
+        else None,
+        "gpus": [
+            _pairs(_text(p)).get("Model") for p in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+        ],
         "neuron_driver": _line(root / "sys/module/neuron/version"),
     }
 

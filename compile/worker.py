@@ -154,7 +154,7 @@ class Worker:
         return lambda iterations: self.time(feeds, iterations, outputs)
 
     def memory(self) -> dict[str, int]:
-        """Bytes that the child holds: rss, uss (what no other process shares), the peak of rss so far; and its threads."""
+        """Bytes that the child holds: rss, uss (what no other process shares), the peak of rss; and its threads."""
         return dict(self._call(Message("memory"), "asking for memory").body)
 
     @property
@@ -331,8 +331,8 @@ class RemoteSession(Session):
 
         It is called with the engine's call, the samples (at most KEPT_FEEDS), `options` and the session.
         """
-        if not 1 <= len(samples) <= KEPT_FEEDS:
-            raise ValueError(f"one to {KEPT_FEEDS} samples can be driven, not {len(samples)}")
+        if len(samples) > KEPT_FEEDS:
+            raise ValueError(f"at most {KEPT_FEEDS} samples can be driven, not {len(samples)}")
         with self.worker._lock:
             numbers = [self._keep(feeds) for feeds in samples]
             body = {"session": self._number, "feeds": numbers, "driver": driver, "options": dict(options)}
