@@ -60,7 +60,7 @@ def identity(subject: Subject, threads: int) -> dict[str, Any]:
         return {
             "subject": subject.text,
             "model": {"name": subject.path.stem, "sha256": file_digest(subject.path)},
-            "target": "host",
+            "target": registry.resolve_target("host").name,
             "engine": subject.engine,
             "variant": "plain",
             "precision": "fp32",

@@ -125,6 +125,7 @@ def _floors(path: Path, options: BenchOptions) -> dict[str, float]:
     """What the ledger knows of A against A on this machine."""
     from neoc.bench import ledger as book
     from neoc.bench.scenarios import scenario
+    from neoc.compile import registry
     from neoc.compile.measure import fingerprint
 
     if not path.exists():
@@ -133,8 +134,8 @@ def _floors(path: Path, options: BenchOptions) -> dict[str, float]:
     for bad in known.bad:
         console.note(f"ledger: {path}:{bad.number}: {bad.why}")
     name = "trace" if options.trace else options.scenario
-    digest = fingerprint()["digest"]
-    return {metric.name: known.floor(digest, "host", metric.name) for metric in scenario(name).metrics}
+    digest, here = fingerprint()["digest"], registry.resolve_target("host").name
+    return {metric.name: known.floor(digest, here, metric.name) for metric in scenario(name).metrics}
 
 
 def _write(place: Path, found: dict[str, Any], layout: str) -> None:

@@ -45,7 +45,7 @@ def cost(program: Program) -> Cost:
             continue
         try:
             flops += count(node)
-        except _UnknownShape:
+        except (_UnknownShape, ValueError):  # a branch that is never taken may have operands of another rank
             uncounted.append(node.name or node.op_type)
     weights = [v.const_value for g in program.model.graphs() for v in g.initializers.values()]
     tensors = [t for t in weights if t is not None]

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -61,8 +62,14 @@ def lacks(what: str) -> str:
     if what == "cuda":
         return "" if _has_cuda() else "needs cuda: no CUDA device"
     name = "qemu-x86_64" if what == "qemu" else what
-    found = name in _cpu_flags() or shutil.which(name) is not None or _importable(name)
+    found = name in _cpu_flags() or program(name) is not None or _importable(name)
     return "" if found else f"needs {what}: no module, program or CPU flag of that name"
+
+
+def program(name: str) -> str | None:
+    """Where an executable is: on PATH, or in this interpreter's environment, whose bin need not be on PATH."""
+    own = Path(sys.executable).with_name(name)
+    return shutil.which(name) or (str(own) if own.is_file() else None)
 
 
 def _importable(name: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,9 @@ def test_every_command_is_a_make_target(path: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_rights_are_least_and_actions_are_pinned(path: Path) -> None:
     workflow = _load(path)
-    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["permissions"] in ({"contents": "read"}, {})
     for job in workflow["jobs"].values():
-        assert "permissions" not in job
+        assert job.get("permissions", workflow["permissions"]) == {"contents": "read"}
         assert job["timeout-minutes"] <= 240
     for step in _steps(workflow):
         if "uses" in step:
@@ -75,10 +77,43 @@ def test_nightly_runs_on_own_machines_and_takes_timings_alone() -> None:
     # YAML 1.1 reads the key `on` as true.
     assert "schedule" in workflow[True]
     jobs = workflow["jobs"]
-    assert all("self-hosted" in job["runs-on"] for job in jobs.values())
-    assert jobs["measure"]["needs"] == "deep"
+    assert all("self-hosted" in jobs[name]["runs-on"] for name in ("deep", "plan"))
+    assert jobs["measure"]["needs"] == ["deep", "plan"]
+    assert jobs["measure"]["runs-on"] == "${{ matrix.labels }}"
     runs = {step["run"] for step in _steps(workflow) if "run" in step}
-    assert {"make conformance", "make fuzz", "make bench"} <= runs
+    assert {"make conformance", "make fuzz", "make nightly"} <= runs
+
+
+def test_the_matrix_is_that_of_nightly_toml() -> None:
+    from neoc.bench import nightly, suite
+
+    found = nightly.matrix()["include"]
+    assert [one["name"] for one in found] == ["x64", "arm64", "jetson", "gpu", "inf2"]
+    for one in found:
+        assert one["labels"][0] == "self-hosted"
+        assert suite.read(one["suite"], ROOT / "neoc.toml")
+
+
+@pytest.mark.needs("check_jsonschema")
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_fit_githubs_schema(path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.needs("zizmor")
+def test_zizmor_finds_nothing() -> None:
+    own = Path(sys.executable).with_name("zizmor")
+    command = [
+        str(own) if own.is_file() else "zizmor",
+        "--offline",
+        "--no-progress",
+        str(ROOT / ".github" / "workflows"),
+    ]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No findings to report" in done.stdout + done.stderr
 
 
 def _text(name: str) -> str:

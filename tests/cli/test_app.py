@@ -151,7 +151,7 @@ def test_bench_compares_an_artifact_with_an_engine(
     compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, data, artifact = compiled
-    words = ["bench", str(artifact), f"onnxruntime:{model}", "--data", str(data), "--seconds", "1"]
+    words = ["bench", str(artifact), f"onnxruntime:{model}", "--data", str(data), "--seconds", "1", "--max-load", "1"]
     assert run([*words, "-o", str(tmp_path / "b.json"), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "b.json").read_text()) == record
@@ -159,7 +159,10 @@ def test_bench_compares_an_artifact_with_an_engine(
     assert first["ratio_to_first"] is None
     assert second["percentiles_ns"]["p50"] > 0
     ratio = second["ratio_to_first"]
-    assert ratio["low"] is None or ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    assert (first["level"], second["agrees"]) == ("executed", "agrees")
+    assert second["verdicts"]["p50"]["verdict"] in ("faster", "slower", "no difference shown")
+    assert len(second["blocks"]) in (6, 12)
 
 
 def test_verify_by_outputs_and_by_metric(
