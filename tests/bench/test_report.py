@@ -19,27 +19,31 @@ pytestmark = pytest.mark.needs("plotly", "jinja2")
 
 
 def filled(path: Path, nights: int = 12) -> Path:
-    """Two models by three engines, over some nights, one of which got 20 % slower; and a target that was only compiled."""
+    """Two models by three engines, one of which got 20 % slower one night; and a target that was only compiled."""
     for night in range(nights):
         results = []
         for index, (subject, engine) in enumerate((("neoc:host", "neoc"), ("onnxruntime",) * 2, ("openvino",) * 2)):
             for model in ("first", "second_with_a_rather_long_name_of_a_model"):
                 late = 1.2 if night >= nights // 2 and (engine, model) == ("neoc", "first") else 1.0
                 level = 1e6 * (1 + 0.1 * index) * late
-                results.append(
-                    bench_samples.result(
-                        subject,
-                        bench_samples.medians(level, seed=night),
-                        engine=engine,
-                        model={"name": model, "sha256": model},
-                        artifact="d" * 64 if engine == "neoc" else None,
-                    )  # fmt: skip
-                )
-        made = bench_samples.record_of(results, created=f"2026-01-{night + 1:02d}T02:00:00Z")
-        ledger.append(path, ledger.entries_of(made))
+                facts = {"engine": engine, "artifact": "d" * 64 if engine == "neoc" else None}
+                made = bench_samples.result(subject, bench_samples.medians(level, seed=night), **facts)
+                results.append(made | {"model": {"name": model, "sha256": model}})
+        found = bench_samples.record_of(results, created=f"2026-01-{night + 1:02d}T02:00:00Z")
+        ledger.append(path, ledger.entries_of(found))
     job = suite.Job("zoo:x", None, (), ("inf2",), (), 1, "single-stream", None, 1, 1.0, 6, 1.0, 0.1)
-    who = {"subject": "neoc:inf2", "model": {"name": "first", "sha256": "first"}, "target": "inf2", "engine": "neuron",
-           "variant": "v", "precision": "fp32", "level": "emitted", "tools": {}, "artifact": "e" * 64, "bytes": 1}  # fmt: skip
+    who = {
+        "subject": "neoc:inf2",
+        "model": {"name": "first", "sha256": "first"},
+        "target": "inf2",
+        "engine": "neuron",
+        "variant": "v",
+        "precision": "fp32",
+        "level": "emitted",
+        "tools": {},
+        "artifact": "e" * 64,
+        "bytes": 1,
+    }
     ledger.append(path, [suite.level_entry(who, job, fingerprint())])
     return path
 

@@ -40,7 +40,8 @@ def suite_file(folder: Path, targets: str = '["host"]') -> Path:
 
 
 def test_the_matrix_is_models_by_batches_by_scenarios(tmp_path: Path) -> None:
-    text = '[suite.t]\nmodels=["zoo:magika", {path="m.onnx", data="d.npz", input=["x=N,3"]}]\nbatch=[1,8]\nscenarios=["offline"]'
+    models = 'models=["zoo:magika", {path="m.onnx", data="d.npz", input=["x=N,3"]}]'
+    text = f'[suite.t]\n{models}\nbatch=[1,8]\nscenarios=["offline"]'
     (tmp_path / "neoc.toml").write_text(text)
     jobs = suite.read("t", tmp_path / "neoc.toml")
     assert [job.name for job in jobs] == ["magika b1 offline", "magika b8 offline", "m b1 offline", "m b8 offline"]
@@ -127,7 +128,7 @@ def test_a_change_within_the_nights_floor_is_no_regression() -> None:
     (found,) = nightly.judge(known, tonight).values()
     assert found.word == "no difference shown"
     much = ledger.entries_of(bench_samples.record_of([bench_samples.result("s", bench_samples.medians(1.3e6))]))
-    (found,) = [v for v in nightly.judge(known, much).values()]
+    (found,) = nightly.judge(known, much).values()
     assert found.word == "slower"
     assert nightly.suspects(known, much)
 
@@ -196,6 +197,7 @@ def test_prices_that_cannot_be_used_are_told(tmp_path: Path, text: str) -> None:
 
 CLUSTER = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 from ray.cluster_utils import Cluster
 from neoc.bench import suite, spread
@@ -204,10 +206,11 @@ cluster = Cluster()
 cluster.add_node(num_cpus=1, resources={"neoc-host": 1})
 cluster.add_node(num_cpus=1, resources={"neoc-host": 1})
 jobs = suite.read("t", Path(sys.argv[1]))
-jobs = suite.with_batches(jobs, [1]) + [__import__("dataclasses").replace(jobs[0], scenario="offline"), __import__("dataclasses").replace(jobs[0], threads=2)]
+jobs = [jobs[0], replace(jobs[0], scenario="offline"), replace(jobs[0], threads=2)]
 out = spread.run_on_ray(jobs, cluster.address, Path(sys.argv[2]), lambda *a: None)
 try:
-    spread.run_on_ray([__import__("dataclasses").replace(jobs[0], targets=("inf2",))], cluster.address, None, lambda *a: None)
+    elsewhere = replace(jobs[0], targets=("inf2",))
+    spread.run_on_ray([elsewhere], cluster.address, None, lambda *a: None)
 except UsageError as error:
     lacking = str(error)
 print("RESULT" + json.dumps({"nodes": [o["node"] for o in out], "lost": [o["lost"] for o in out], "lacking": lacking}))

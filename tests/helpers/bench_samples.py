@@ -1,4 +1,4 @@
-"""Records and ledger entries made by hand: what a measurement of so many blocks with such medians would have written."""
+"""Records and ledger entries made by hand: what a measurement of blocks with such medians would have written."""
 
 from __future__ import annotations
 
