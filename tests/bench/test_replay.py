@@ -1,4 +1,4 @@
-"""Trace replay: latency from the intended time, lengths into feeds, bad traces named, and the truth of a real client."""
+"""Trace replay: latency from the intended time, lengths into feeds, bad traces named, a real client agrees."""
 
 from __future__ import annotations
 
