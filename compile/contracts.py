@@ -318,7 +318,7 @@ class Session(ABC):
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name; those not asked for are not paid for. Raises FeedError."""
 
-    def run_raw(self, items: Sequence[object]) -> list[object]:
+    def run_raw(self, items: Any) -> list[Any]:
         """Raw items through the program's `pre`, the model and its `post`: one answer an item, {name: value}.
 
         Batches are made here, to the model's own size. Each item fails alone: a FeedError takes its answer's place. A

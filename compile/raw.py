@@ -34,7 +34,7 @@ class RawSteps(Protocol):
         """The parts of an item."""
         ...
 
-    def run(self, session: Session, items: Any) -> list[object]: ...
+    def run(self, session: Session, items: Any) -> list[Any]: ...
 
     def as_dict(self) -> dict[str, Any]: ...
 
@@ -46,7 +46,7 @@ class Unusable:
     error: NeocError
     slots: tuple[Slot, ...] = ()
 
-    def run(self, session: Session, items: Any) -> list[object]:
+    def run(self, session: Session, items: Any) -> list[Any]:
         raise self.error
 
     def as_dict(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class RawPipeline:
 
     # ---- the call ----
 
-    def run(self, session: Session, items: Any) -> list[object]:
+    def run(self, session: Session, items: Any) -> list[Any]:
         """One answer an item: {name: value}, or the FeedError that took its place."""
         parts = Items(items, [slot.kind for slot in self.slots])
         found: list[object] = [None] * len(parts)

@@ -23,6 +23,7 @@ from neoc.compile.artifact import Artifact, pack
 from neoc.compile.contracts import Engine, Session, Signature, TensorSpec
 from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
 from neoc.compile.manifest import FORMAT
+from neoc.compile.worker import Worker
 from neoc.targets import open_artifact
 from neoc.targets.host import detect, machine
 from neoc.targets.opening import ChainedSession, admit, packages_of
@@ -330,6 +331,56 @@ def test_stored_artifacts_still_open_and_run(path: Path) -> None:
         else:
             with pytest.raises(FeedError, match="takes tensors, not raw items"):
                 session.run_raw([x[0]])
+
+
+NEWEST = DATA / "artifacts" / f"dense-{FORMAT}.neoc"
+
+
+@pytest.mark.needs("onnxruntime", "sse2")
+def test_raw_items_reach_a_session_in_a_worker_too() -> None:
+    rows = [{"a": 1.0, "b": None, "c": 2.0, "d": 3.0}, {"a": 1.0}]
+    with open_artifact(NEWEST) as session, Worker("raw") as worker:
+        here, there = session.run_raw(rows), worker.open_artifact(NEWEST, threads=1).run_raw(rows)
+    assert here[0]["top_k"]["labels"] == there[0]["top_k"]["labels"]
+    np.testing.assert_array_equal(here[0]["top_k"]["values"], there[0]["top_k"]["values"])
+    assert str(here[1]) == str(there[1])
+    assert "a row does not fit the table (item 1)" in str(here[1])
+
+
+@pytest.mark.needs("onnxruntime", "sse2")
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"name": "warp", "options": {"input": ["x"]}},
+        {"name": "table", "options": {"input": ["x"], "columns": 4, "blocks": [], "hue": 1}},
+        {"name": "table", "options": {}},
+        {"name": "table", "options": {"input": {"x": 1}}},
+    ],
+)
+def test_steps_of_a_newer_neoc_leave_the_model_usable(step: dict[str, Any], tmp_path: Path) -> None:
+    path = reforge(NEWEST, tmp_path / "m.neoc", lambda facts: facts | {"pre": [step]})
+    x = np.ones((2, 4), np.float32)
+    with open_artifact(path) as session:
+        np.testing.assert_allclose(session.run({"x": x})["y"], generator().expected(x), rtol=1e-6)
+        with pytest.raises(UsageError, match=r"cannot run the artifact's steps.*run\(\) takes tensors all the same"):
+            session.run_raw([[1, 2, 3, 4]])
+
+
+@pytest.mark.needs("onnxruntime", "sse2")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"raw": {"items": [], "answers": [], "batch": 0}},
+        {"raw": []},
+        {"kernels": {"cpu": {"../a.o": "program/program.onnx"}}},
+        {"kernels": {"cpu": {"a.o": "absent"}}},
+        {"kernels": {"../cpu": {}}},
+    ],
+)
+def test_forged_facts_of_steps_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    path = reforge(NEWEST, tmp_path / "m.neoc", lambda facts: facts | change)
+    with pytest.raises(InvalidArtifact):
+        open_artifact(path)
 
 
 @pytest.mark.needs("onnxruntime", "sse2")
