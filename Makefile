@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels fuzz \
-	conformance conformance-neuron inferentia clean
+	conformance conformance-neuron inferentia check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -74,6 +74,9 @@ conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against test
 
 conformance-neuron: $(FULL)  ## ONNX's 1,884 node tests through the HLO path, against tests/conformance/hlo_baseline.json
 	@$(PY) tests/conformance/run_hlo.py $(ARGS) </dev/null
+
+check-mutants: $(FULL)  ## 200 faults planted in real models: does neoc check --target inf2 name each and nothing else
+	@$(PY) tests/fuzz/check_mutants.py $(ARGS) </dev/null
 
 inferentia: $(FULL)  ## real models compiled for Inferentia2, each compared with its source: the table of docs/inferentia.md
 	@$(PY) -m neoc.bench.inferentia $(ARGS) </dev/null

@@ -29,7 +29,7 @@ from neoc.targets import get_target
 Shapes = dict[str, tuple[int, ...]]
 ZOO: dict[str, Shapes] = {
     "silero_vad_openvino_16k": {},
-    "silero_vad_16k_sequence": {"input": (1, 50, 512)},
+    "silero_vad_16k_sequence": {"input": (50, 576)},
     "ppocrv4_det": {"x": (1, 3, 320, 320)},
     "ppocr_cls": {"x": (1, 3, 48, 192)},
     "magika": {"bytes": (1, 2048)},

@@ -8,33 +8,63 @@ takes the module, not what precision it would keep, not how fast it would run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from neoc.compile.contracts import Feeds, TensorSpec
+
+_FUSED = [("xla_cpu_experimental_ynn_fusion_type", "")]
+"""XLA's CPU compiler of jaxlib 0.10.2 gives 0 for the sum over a convolution whose kernel is a broadcast constant, once
+it has fused the two for YNNPACK (tests/targets/engines/test_neuron_executor.py has it in ten lines): no such fusions"""
+_UNFUSED = [*_FUSED, ("xla_disable_hlo_passes", "fusion")]
+"""Fusion computes what two readers need once for each, with other roundings: exp(mean(x) - max(mean(x))) overflows for
+means of 1e10 (the same file). One kernel an instruction compiles ten times slower: only for results that are not
+finite."""
 
 
 class Executor:
     """A module, compiled for the CPU."""
 
     def __init__(self, module: bytes) -> None:
-        from jax.extend.backend import get_backend
-        from jaxlib import _hlo, _jax  # type: ignore[attr-defined]
-
-        parsed = _hlo.HloModule.from_serialized_hlo_module_proto(module)
-        computation = _hlo.XlaComputation(parsed.as_serialized_hlo_module_proto())
-        client = get_backend("cpu")
-        devices = _jax.DeviceList(tuple(client.devices()[:1]))
-        text = _jax.mlir.xla_computation_to_mlir_module(computation)
-        self._executable = client.compile_and_load(text, devices, _jax.CompileOptions())
+        self._module = module
+        self._executable = _compiled(module, _FUSED)
+        self._unfused: Any = None
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The module's results for its parameters, in order."""
-        import jax
+        results = _executed(self._executable, arguments)
+        if all(_is_finite(result) for result in results):
+            return results
+        self._unfused = self._unfused or _compiled(self._module, _UNFUSED)
+        return _executed(self._unfused, arguments)
 
-        with jax.enable_x64(True):  # else 64-bit arguments would be narrowed on their way in
-            placed = [jax.device_put(np.asarray(a)) for a in arguments]
-            return [np.asarray(result) for result in self._executable.execute(placed)]
+
+def _compiled(module: bytes, overrides: list[tuple[str, str]]) -> Any:
+    from jax.extend.backend import get_backend
+    from jaxlib import _hlo, _jax  # type: ignore[attr-defined]
+
+    parsed = _hlo.HloModule.from_serialized_hlo_module_proto(module)
+    computation = _hlo.XlaComputation(parsed.as_serialized_hlo_module_proto())
+    client = get_backend("cpu")
+    devices = _jax.DeviceList(tuple(client.devices()[:1]))
+    text = _jax.mlir.xla_computation_to_mlir_module(computation)
+    options = _jax.CompileOptions()
+    options.env_option_overrides = overrides
+    return client.compile_and_load(text, devices, options)
+
+
+def _executed(executable: Any, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+    import jax
+
+    with jax.enable_x64(True):  # else 64-bit arguments would be narrowed on their way in
+        placed = [jax.device_put(np.asarray(a)) for a in arguments]
+        return [np.asarray(result) for result in executable.execute(placed)]
+
+
+def _is_finite(result: np.ndarray) -> bool:
+    """True for what is no float."""
+    return result.dtype.kind in "biu" or bool(np.isfinite(result.astype(np.float32, copy=False)).all())
 
 
 def run(
