@@ -61,6 +61,16 @@ def silero_vad() -> Arrays:
     return silero_16k() | {"sr": np.full(4, SPEECH_RATE_HZ, np.int64)}
 
 
+def silero_jit() -> Arrays:
+    """The same frames for the scripted module: x (4, 1, 512), and as context (4, 1, 64) what went before."""
+    frames = silero_16k()["input"]
+    return {
+        "x": np.ascontiguousarray(frames[..., 64:]),
+        "context": np.ascontiguousarray(frames[..., :64]),
+        "state": _states(4),
+    }
+
+
 def silero_sequence() -> Arrays:
     """Two recordings of 80 frames (2.56 s): input (2, 80, 576), h and c (2, 1, 1, 128)."""
     frames = _frames(_speech_like(5.2))
@@ -224,6 +234,7 @@ def file_bytes() -> Arrays:
 
 
 GENERATORS: dict[str, Callable[[], Arrays]] = {
-    f.__name__: f for f in (silero_vad, silero_16k, silero_sequence, chord, text_page, text_line, file_bytes)
+    f.__name__: f
+    for f in (silero_vad, silero_16k, silero_jit, silero_sequence, chord, text_page, text_line, file_bytes)
 }
 """what the `inputs` key of zoo.toml names"""

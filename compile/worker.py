@@ -129,6 +129,11 @@ class Worker:
         body = {"front_end": front_end, "request": dict(request), "folder": str(folder.resolve())}
         return self._call(Message("convert", body), f"converting with {front_end}").body
 
+    def unpickle(self, path: Path, inputs: Mapping[str, Any], folder: Path) -> str:
+        """Have a trusted pickle loaded and saved in `folder` as its front end reads it; the file's name."""
+        body = {"path": str(path), "inputs": dict(inputs), "folder": str(folder.resolve())}
+        return str(self._call(Message("unpickle", body), "loading the pickle").body["name"])
+
     def open_plain(self, engine_name: str, source: Path, signature: Signature, threads: int) -> RemoteSession:
         """The engine on the untouched ONNX file as its own documentation has it; timed with nothing in between."""
         body = {

@@ -164,6 +164,7 @@ class Operations:
             "open_source": self._open_source,
             "open_framework": self._open_framework,
             "convert": self._convert,
+            "unpickle": self._unpickle,
             "open_plain": self._open_plain,
             "open_artifact": self._open_artifact,
             "put": self._put,
@@ -233,6 +234,14 @@ class Operations:
         body = message.body
         adapter = by_name(body["front_end"]).load_adapter()
         return Message("converted", adapter.convert(Request.from_dict(body["request"]), Path(body["folder"])).as_dict())
+
+    def _unpickle(self, message: Message) -> Message:
+        from neoc.compile.frontends.pickles import resave
+        from neoc.compile.options import InputBinding
+
+        body = message.body
+        inputs = {name: InputBinding(tuple(shape), dtype) for name, (shape, dtype) in body["inputs"].items()}
+        return Message("unpickled", {"name": resave(Path(body["path"]), inputs, Path(body["folder"])).name})
 
     def _open_plain(self, message: Message) -> Message:
         body = message.body

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neoc.compile.errors import InvalidModel, UsageError
-from neoc.compile.frontends import archive, recognise
+from neoc.compile.frontends import archive, pickles, recognise
 from neoc.compile.frontends.contract import FrontEnd, Request
 
 if TYPE_CHECKING:
@@ -36,6 +36,28 @@ FRONT_ENDS = (
         packages=("torch", "onnxscript"),
         extra="torch",
         objects=("torch.nn.modules.module:Module",),
+    ),
+    FrontEnd(
+        "torch-script",
+        "TorchScript archive (.pt, .jit)",
+        recognise.is_torchscript,
+        f"{_HERE}.torch_script",
+        framework="PyTorch",
+        distribution="torch",
+        packages=("torch", "onnxscript"),
+        extra="torch",
+        options={"constants": "values of forward's arguments that are no tensors: sr=16000,flag=true"},
+    ),
+    FrontEnd(
+        "torch-factory",
+        "Python code (module.py:factory)",
+        lambda path: False,
+        f"{_HERE}.torch_factory",
+        framework="PyTorch",
+        distribution="torch",
+        packages=("torch", "onnxscript"),
+        extra="torch",
+        factories=True,
     ),
 )
 """in the order in which they are asked"""
@@ -63,8 +85,8 @@ def load(source: object, inputs: Mapping[str, InputBinding], options: CompileOpt
         source, keeper = materialise(source, inputs, options)
         keepers.append(keeper)
     named, factory = _split_factory(os.fspath(source))
-    path, front_end, keeper = _find(named, factory)
-    keepers.append(keeper)
+    path, front_end, found = _find(named, factory, inputs, options)
+    keepers += found
     pairs = _known_options(front_end, options)
     if front_end.name == "onnx":
         from neoc.compile.frontends.onnx import load as load_onnx
@@ -104,7 +126,7 @@ def _kept(program: Program, named: Path, keepers: list[object]) -> Program:
     assert program.source is not None
     held = tuple(k for k in (*program.source.keepers, *keepers) if k is not None)
     provenance = program.provenance
-    if program.source.path != named and named.is_file() and archive.is_archive(named):
+    if program.source.path != named and named.is_file():  # it lay in an archive or a pickle
         inside = f"{named.name}/{program.source.path.name}"
         provenance = replace(provenance, name=inside, sha256=archive.digest(named))
     return replace(program, source=replace(program.source, keepers=held), provenance=provenance)
@@ -118,9 +140,11 @@ def _split_factory(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _find(source: str, factory: str) -> tuple[Path, FrontEnd, object]:
+def _find(
+    source: str, factory: str, inputs: Mapping[str, InputBinding], options: CompileOptions
+) -> tuple[Path, FrontEnd, list[object]]:
     """The absolute path, who reads it, and what keeps it alive. Raises InvalidModel."""
-    keeper: object = None
+    keepers: list[object] = []
     try:
         path = Path(os.path.abspath(source))
         if not path.exists():
@@ -128,13 +152,22 @@ def _find(source: str, factory: str) -> tuple[Path, FrontEnd, object]:
         if not path.is_file() and not path.is_dir():
             raise _unusable(source, "it is a device, pipe or socket, not a file", "give a file")
         if path.is_file() and archive.is_archive(path):
-            path, keeper = archive.unpack(path, lambda inside: _reader(inside) is not None)
+            path, keeper = archive.unpack(path, _may_be_model)
+            keepers.append(keeper)
         front_end = _factory_reader(path) if factory else _reader(path)
+        if front_end is None:
+            pickles.refuse_weights(path)
+            if pickles.is_pickled(path):
+                if not options.trust_pickle:
+                    raise pickles.refusal(path)
+                path, keeper = pickles.unpickled(path, inputs, options)
+                keepers.append(keeper)
+                front_end = _reader(path)
         if front_end is not None:
-            return path, front_end, keeper
+            return path, front_end, keepers
         if path.is_dir():
             raise _unusable(source, f"it is {recognise.describe_folder(path)}", _models_in(path))
-        kind, fix = recognise.describe(path), recognise.advice(path)
+        kind = recognise.describe(path)
     except OSError as error:
         raise _unusable(source, error.strerror or str(error), "check the path and its permissions") from error
     except ValueError as error:  # a path with a NUL in it
@@ -143,12 +176,17 @@ def _find(source: str, factory: str) -> tuple[Path, FrontEnd, object]:
         "the model's format is not one that neoc reads",
         where=str(source),
         why=f"the file is {kind}",
-        fix=fix or f"neoc reads: {', '.join(f.title for f in FRONT_ENDS)}; export the model to one of these",
+        fix=f"neoc reads: {', '.join(f.title for f in FRONT_ENDS)}; export the model to one of these",
     )
 
 
 def _reader(path: Path) -> FrontEnd | None:
     return next((front_end for front_end in FRONT_ENDS if front_end.recognise(path)), None)
+
+
+def _may_be_model(path: Path) -> bool:
+    """Whether a file in an archive is worth naming: what a front end reads, or a pickle, which then is explained."""
+    return _reader(path) is not None or pickles.is_pickled(path)
 
 
 def _factory_reader(path: Path) -> FrontEnd:

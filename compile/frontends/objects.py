@@ -13,6 +13,12 @@ from neoc.compile.options import CompileOptions, InputBinding
 
 def materialise(model: object, inputs: Mapping[str, InputBinding], options: CompileOptions) -> tuple[Path, object]:
     """(file, what keeps it): the object saved in a private temporary folder. Raises UsageError and what `save` does."""
+    folder = tempfile.TemporaryDirectory(prefix="neoc-object-", ignore_cleanup_errors=True)
+    return save_into(model, Path(folder.name), options.example_inputs, inputs), folder
+
+
+def save_into(model: object, folder: Path, example_inputs: object, inputs: Mapping[str, InputBinding]) -> Path:
+    """The object as a file in `folder`. Raises UsageError for what no front end takes, and what `save` raises."""
     from neoc.compile.frontends import FRONT_ENDS
 
     bases = {f"{base.__module__}:{base.__name__}" for base in type(model).__mro__}
@@ -23,9 +29,7 @@ def materialise(model: object, inputs: Mapping[str, InputBinding], options: Comp
             fix=f"give a path, or {_listed(FRONT_ENDS)}",
         )
     front_end.require()
-    folder = tempfile.TemporaryDirectory(prefix="neoc-object-", ignore_cleanup_errors=True)
-    path = front_end.load_adapter().save(model, Path(folder.name), options.example_inputs, inputs)
-    return path, folder
+    return front_end.load_adapter().save(model, folder, example_inputs, inputs)
 
 
 def _listed(front_ends: tuple[FrontEnd, ...]) -> str:

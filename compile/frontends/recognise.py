@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -54,23 +55,46 @@ def is_exported_program(path: Path) -> bool:
     return "archive_format" in leaves or "serialized_exported_program.json" in leaves
 
 
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is an archive of torch.jit.save: code beside its constants."""
+    names = _names(path)
+    return "constants.pkl" in _last(names) and any("/code/" in name for name in names)
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether the file is a Python pickle of protocol 2 or newer, or PyTorch's archive around one."""
+    if "data.pkl" in _leaves(path):
+        return True
+    with path.open("rb") as file:
+        return _is_pickle(file.read(3))
+
+
+def is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _is_safetensors(file.read(9), path.stat().st_size)
+
+
+def _last(names: Iterable[str]) -> set[str]:
+    return {name.rsplit("/", 1)[-1] for name in names}
+
+
 def _leaves(path: Path) -> set[str]:
     """Names of a zip archive's members without their folders; none for anything else."""
+    return _last(_names(path))
+
+
+def _names(path: Path) -> list[str]:
+    """Names of a zip archive's members; none for anything else."""
     if not path.is_file():
-        return set()
+        return []
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            return set()
+            return []
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name.rsplit("/", 1)[-1] for name in archive.namelist()}
+            return archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return set()
-
-
-def advice(path: Path) -> str:
-    """What to do with a file that no front end reads; empty where the general advice fits."""
-    return ""
+        return []
 
 
 def describe(path: Path) -> str:

@@ -32,7 +32,7 @@ def open_source(request: Request, signature: Signature) -> Session:
 def program_session(exported: Any, signature: Signature) -> Session:
     """The exported program, run by PyTorch."""
     module = exported.module()
-    arguments = _Arguments(exported)
+    arguments = Arguments(exported)
 
     def call(feeds: Mapping[str, Any]) -> Sequence[Any]:
         args, kwargs = arguments.of(feeds)
@@ -78,7 +78,7 @@ def _written_by(path: Path) -> str:
     return "unknown"
 
 
-class _Arguments:
+class Arguments:
     """How feeds become the arguments of forward, and what it returns becomes a list of tensors."""
 
     def __init__(self, exported: Any) -> None:

@@ -23,8 +23,14 @@ _LONGEST_CODE = 60
 """characters of a source line that a place shows"""
 
 
-def write_onnx(exported: Any, folder: Path, where: str) -> None:
+Names = tuple[list[str], list[str]]
+"""of inputs and of outputs"""
+
+
+def write_onnx(exported: Any, folder: Path, where: str, names: Names | None = None) -> None:
     """Write the program as GRAPH into `folder`: inputs named as forward's arguments, outputs by `output_names`.
+
+    `names` overrides both.
 
     Raises UnsupportedModel with every operator that has no ONNX form, each with its layer and line; InvalidModel where
     the exporter fails otherwise.
@@ -36,13 +42,13 @@ def write_onnx(exported: Any, folder: Path, where: str) -> None:
     except Exception as error:  # the exporter raises whatever its rules run into
         gaps = unsupported(exported)
         if gaps:
-            names = sorted({gap.operator for gap in gaps})
+            operators = sorted({gap.operator for gap in gaps})
             raise UnsupportedModel(
                 f"{len(gaps)} operations of the model have no ONNX form",
                 gaps=gaps,
                 where=where,
                 why="; ".join(f"{gap.operator} at {gap.where or gap.node}" for gap in gaps[:20]),
-                fix=f"write {', '.join(names[:5])} with other operators in the model's code",
+                fix=f"write {', '.join(operators[:5])} with other operators in the model's code",
             ) from error
         raise InvalidModel(
             "PyTorch's exporter cannot write the model as ONNX",
@@ -52,7 +58,9 @@ def write_onnx(exported: Any, folder: Path, where: str) -> None:
         ) from error
     assert program is not None
     model = program.model
-    _name_outputs(model, output_names(exported))
+    if names is not None:
+        _name_inputs(model, names[0])
+    _name_outputs(model, output_names(exported) if names is None else names[1])
     _name_dimensions(model)
     _tell_places(model)
     onnx_io.write(model, folder / GRAPH, data_name=GRAPH_DATA)
@@ -173,10 +181,15 @@ def output_names(exported: Any) -> list[str]:
     from torch.export.graph_signature import OutputKind, TensorArgument
 
     outputs = [s for s in exported.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
+    tensors = [p for (p, _), output in zip(paths, outputs, strict=True) if isinstance(output.arg, TensorArgument)]
+    return leaf_names(tensors)
+
+
+def leaf_names(paths: Iterable[Iterable[Any]]) -> list[str]:
+    """A name for each leaf of a structure (torch's pytree), by its path."""
     names: list[str] = []
-    for (path, _), output in zip(paths, outputs, strict=True):
-        if isinstance(output.arg, TensorArgument):
-            names.append(_unique(_path_name(path), names))
+    for path in paths:
+        names.append(_unique(_path_name(path), names))
     return names
 
 
@@ -192,6 +205,14 @@ def _unique(name: str, taken: Iterable[str]) -> str:
         count += 1
         found = f"{name}_{count}"
     return found
+
+
+def _name_inputs(model: ir.Model, names: list[str]) -> None:
+    for value in _values(model):
+        if value.name in names:
+            value.name = _unique(f"{value.name}_inner", names)
+    for value, name in zip(model.graph.inputs, names, strict=True):
+        value.name = name
 
 
 def _name_outputs(model: ir.Model, names: list[str]) -> None:
