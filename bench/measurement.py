@@ -19,6 +19,7 @@ from neoc.compile.contracts import Feeds
 from neoc.compile.errors import NeocError, UsageError
 from neoc.compile.measure import fingerprint
 from neoc.compile.worker import KEPT_FEEDS
+from neoc.targets import peaks
 
 PACKAGES = ("onnxruntime", "openvino", "apache-tvm", "torch", "numba", "mlcommons_loadgen")
 """whose versions stand in every record"""
@@ -57,12 +58,16 @@ def bench(subjects: Sequence[Subject], options: BenchOptions, progress: Progress
     raises; MissingTool where the scenario's driver is not installed.
     """
     chosen = scenarios.scenario("trace" if options.trace else options.scenario)
+    check(chosen, options)
     who = {subject.text: record.identity(subject, options.threads) for subject in subjects}
     for other in subjects[1:]:
         same_inputs(subjects[0], other)
     also = _raw(subjects, options) if options.pipeline else {}
     samples = [] if options.pipeline else prepare(subjects[0], options)
     load, samples = _load(options, samples, subjects[0])
+    if options.footprint and chosen.name == "single-stream" and peaks.cached() is None:
+        progress("peaks", "of this machine, once: a few seconds")
+        peaks.measure()
     setting = Setting(
         chosen, samples, _stint(load, chosen, len(subjects) + 1, options), options.threads, options.blocks,
         options.seconds, options.max_load, open=options.open, also=also,
@@ -73,6 +78,18 @@ def bench(subjects: Sequence[Subject], options: BenchOptions, progress: Progress
         runs.add_set(found, entrants, setting, 1, progress)
     agreement, probes = _last_look(subjects, samples, found, options, also, progress)
     return _assemble(found, who, subjects, samples, options, load, agreement, probes)
+
+
+def check(chosen: Scenario, options: BenchOptions) -> None:
+    """Raises UsageError for a scenario that lacks what it needs, before anything is started."""
+    if chosen.name == "trace" and options.trace is None:
+        raise UsageError("the trace scenario needs a trace", fix="--trace FILE.csv")
+    if chosen.name == "server" and options.latency_s is None:
+        raise UsageError(
+            "the server scenario needs a latency bound",
+            why="it looks for the highest rate at which a bound holds",
+            fix="--slo p99=20ms",
+        )
 
 
 def _raw(subjects: Sequence[Subject], options: BenchOptions) -> dict[str, Any]:

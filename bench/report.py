@@ -144,7 +144,10 @@ def _histories(ledger: Ledger, figures: list[dict[str, Any]]) -> list[dict[str, 
     return [
         {
             "title": f"{model} ({machine})",
-            "figure": _put(figures, charts.history(lines, unit)),
+            "figure": _put(figures, charts.history(lines, unit))
+            if any(len(v) > 1 for _, v, _ in lines.values())
+            else None,
+            "single": [f"{name} {values[-1]:.4g} ({unit})" for name, (_, values, _) in lines.items() if values],
             "changes": [
                 f"{name}: {step.change:+.1%} from {times[step.at]} on"
                 for name, (times, _, steps) in lines.items()

@@ -23,7 +23,7 @@ from neoc.bench import scenarios, verdict
 from neoc.bench.scenarios import Load, Scenario, Stint
 from neoc.bench.subjects import Opened, Subject, open_subject
 from neoc.compile.contracts import Feeds
-from neoc.compile.errors import NeocError, WorkerRefused
+from neoc.compile.errors import NeocError
 from neoc.compile.machine import throttled
 from neoc.compile.measure import Load as OtherLoad
 from neoc.compile.measure import LoadWatch, ordered
@@ -145,11 +145,6 @@ def add_set(
         alive = {name: subject for name, subject in entrants.items() if name not in found.lost}
         progress("block", f"{valid + 1} of {setting.blocks}, set {number + 1}: {len(alive)} processes")
         block = run_block(alive, setting, number, index, found.lost)
-        if found.names[0] in found.lost:
-            name = found.names[0]
-            raise WorkerRefused(
-                f"{name} was lost while it was measured", why=found.lost[name], fix="check the data, or run it alone"
-            )
         found.blocks.append(block)
         valid += not block.void
         if valid == setting.blocks:
@@ -181,7 +176,7 @@ def run_block(
                 lost[name] = str(error)
                 runs.pop(name, None)
         for _ in range(_cycles(setting, runs)):
-            _cycle([name for name in names if name in runs], runs, drives, setting, lost)
+            _cycle([name for name in names if name in runs], first, runs, drives, setting, lost)
         for name, run in runs.items():
             run.memory = opened[name].worker.memory()
     load = watch.read()
@@ -206,12 +201,13 @@ def _cycles(setting: Setting, runs: Mapping[str, Run]) -> int:
 
 def _cycle(
     names: Sequence[str],
+    first: str,
     runs: dict[str, Run],
     drives: Mapping[str, scenarios.Drive],
     setting: Setting,
     lost: dict[str, str],
 ) -> None:
-    """A B B A: two stints of each."""
+    """A B B A: two stints of each. Raises what the first subject raises."""
     taken: dict[str, list[Stint]] = {name: [] for name in names}
     for name in (*names, *reversed(names)):
         if name not in runs:
@@ -220,6 +216,8 @@ def _cycle(
             stint = setting.scenario.stint(drives[name], runs[name].warm_up["typical_ns"], setting.load_of(name))
             taken[name].append(stint)
         except NeocError as error:
+            if name == first:
+                raise
             lost[name] = str(error)
             runs.pop(name)
     for name, run in runs.items():

@@ -85,14 +85,20 @@ def command(
         max_load=arguments.check_positive("--max-load", max_load) or max_load,
         pipeline=pipeline,
     )
-    records = [_measure(parsed, options, size, ledger) for size in sizes]
-    if place is not None:
-        _write(place, records[0], layout)
+    records = []
+    for size in sizes:
+        found = _measure(parsed, options, size, ledger)
+        if place is not None:
+            _write(place, found, layout)
+        if not as_json:
+            bench_tables.show(found)
+        records.append(found)
     if as_json:
         console.print_json(records[0] if len(records) == 1 else {"records": records})
-    else:
+    # Last: what was measured has been told, whatever happens to the ledger.
+    if ledger is not None:
         for found in records:
-            bench_tables.show(found)
+            _append(ledger, found)
     return 0
 
 
@@ -111,14 +117,17 @@ def _measure(subjects: list[Subject], options: BenchOptions, batch: int, ledger:
     if ledger is not None:
         asked = dataclasses.replace(asked, floors=_floors(ledger, asked))
     with console.Progress(enabled=True).live("measuring") as progress:
-        found = bench(subjects, asked, progress)
-    if ledger is not None:
-        from neoc.bench import ledger as book
+        return bench(subjects, asked, progress)
 
-        entries = book.entries_of(found)
-        book.append(ledger, entries)
-        console.note(f"ledger: {len(entries)} entries appended to {ledger}")
-    return found
+
+def _append(ledger: Path, found: dict[str, Any]) -> None:
+    from neoc.bench import ledger as book
+
+    entries = book.entries_of(found)
+    book.append(ledger, entries)
+    void = sum(result["void"] for result in found["results"])
+    remark = f"; {void} void results were left out" if void else ""
+    console.note(f"ledger: {len(entries)} entries appended to {ledger}{remark}")
 
 
 def _floors(path: Path, options: BenchOptions) -> dict[str, float]:

@@ -147,28 +147,29 @@ def drive(connection: Connection, arrivals: tuple[float, ...]) -> np.ndarray:
     return seconds
 
 
+def undisturbed(pid: int, policy: int = os.SCHED_FIFO, priority: int = 5) -> None:
+    with suppress(OSError):
+        os.sched_setscheduler(pid, policy, os.sched_param(priority))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_prediction_is_what_a_real_client_sees(zoo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """p50 and p99 of a replayed trace within 10 % of a client in another process that drives the same session.
 
-    The two are taken in turns, five times, and compared by the median ratio: the machine is not the same twice.
+    The two are taken in turns, three times, and compared by the median ratio: the machine is not the same twice. Both
+    sides get real-time priority where it is allowed: the test is of the prediction, not of what else runs here.
     """
     name = "basic_pitch"
     path, feeds = zoo(name), zoo.samples(name)[0]
     arrivals = trace_file(tmp_path / "t.csv", 250, 22.0)
-    with suppress(OSError):
-        os.nice(-10)
     ratios = []
-    for turn in range(5):
-        options = BenchOptions(
-            trace=tmp_path / "t.csv", data=zoo.data(name), blocks=1, sets=1, max_load=1.0, footprint=False
-        )
-        subject = Subject("onnxruntime", path, "onnxruntime")
-        opened = open_subject(subject, 1)
+    for turn in range(3):
+        opened = open_subject(Subject("onnxruntime", path, "onnxruntime"), 1)
         try:
+            undisturbed(opened.worker.facts["pid"])
             opened.session.drive("neoc.bench.drive:warm", [feeds], {})
-            _, arrays = opened.session.drive("neoc.bench.replay:replay", [feeds], {"arrivals": options and arrivals})
+            _, arrays = opened.session.drive("neoc.bench.replay:replay", [feeds], {"arrivals": arrivals})
         finally:
             opened.close()
         context, address = multiprocessing.get_context("spawn"), str(tmp_path / f"s{turn}")
@@ -177,8 +178,13 @@ def test_the_prediction_is_what_a_real_client_sees(zoo, tmp_path: Path) -> None:
         until = time.time() + 60
         while not os.path.exists(address) and time.time() < until:
             time.sleep(0.05)
-        with Client(address, "AF_UNIX") as connection:
-            seen = drive(connection, arrivals)
+        undisturbed(server.pid or 0)
+        undisturbed(0)
+        try:
+            with Client(address, "AF_UNIX") as connection:
+                seen = drive(connection, arrivals)
+        finally:
+            undisturbed(0, os.SCHED_OTHER, 0)
         server.join(10)
         ratios.append([np.quantile(arrays["ns"] / 1e9, q) / np.quantile(seen, q) for q in (0.5, 0.99)])
     p50, p99 = np.median(ratios, axis=0)
