@@ -100,7 +100,7 @@ def test_a_night_fails_only_on_a_confirmed_regression_and_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """End to end, twice: a night as it is, then one whose every run is twice as slow as it would be."""
-    monkeypatch.setattr(runs, "MOST_STEAL", 1.0)
+    monkeypatch.setattr(runs, "STEAL", 1.0)
     text = SUITE.format(model=MODEL, targets="[]")
     (tmp_path / "neoc.toml").write_text(text)
     words = ["run", "--suite", "t", "--suite-file", str(tmp_path / "neoc.toml"), "--ledger", str(tmp_path / "l.jsonl")]
