@@ -35,7 +35,13 @@ def compare(
         for metric in sorted(set(a["metrics"]) & set(b["metrics"])):
             key = f"{name}/{metric}"
             rows[key] = judge(a, b, metric, (floors or {}).get(metric, 0.0), resolve)
-            facts[key] = {"subject": name, "metric": metric, "base": a["metrics"][metric], "new": b["metrics"][metric]}
+            facts[key] = {
+                "subject": name,
+                "level": b["level"],
+                "metric": metric,
+                "base": a["metrics"][metric],
+                "new": b["metrics"][metric],
+            }
     judged = verdict.adjust(rows)
     table = [{**facts[key], **judged[key].as_dict()} for key in rows]
     return {

@@ -105,8 +105,8 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         words = row["verdict"] + (f" ({row['why']})" if row["why"] else "")
         floor = "unknown" if row["floor"] is None else f"{row['floor']:.1%}"
         ratio = "-" if effect is None else f"{effect['ratio']:.3f}"
-        rows.append((row["subject"], row["metric"], ratio, interval, floor, words))
-    columns = ("subject", "metric", "new time / base", "interval", "A/A floor", "verdict")
+        rows.append((row["subject"], row["level"], row["metric"], ratio, interval, floor, words))
+    columns = ("subject", "level", "metric", "new time / base", "interval", "A/A floor", "verdict")
     console.table(
         f"comparison, {found['scenario']}", columns, rows, "; ".join([*found["versions"], found["noise"]]).strip("; ")
     )
