@@ -12,7 +12,6 @@ import platform
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,13 @@ def _spent(before: float | None, after: float | None, unit: float, iterations: i
 
 def rapl_uj(root: Path = RAPL) -> float | None:
     """Microjoules of all packages since boot; None without RAPL, or where only root may read it."""
-    total, seen = 0.0, False
-    with suppress(OSError, ValueError):
-        for zone in sorted(root.glob("intel-rapl:*")):
-            if zone.name.count(":") == 1:  # packages; their sub-zones are part of them
-                total += float((zone / "energy_uj").read_text())
-                seen = True
-    return total if seen else None
+    zones = [
+        zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1
+    ]  # the rest are parts of these
+    try:
+        return sum(float((zone / "energy_uj").read_text()) for zone in zones) if zones else None
+    except (OSError, ValueError):
+        return None
 
 
 def _nvml() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,15 @@ from neoc.bench.subjects import Opened, Subject, open_subject, signature_of
 from neoc.compile import inputs, parity
 from neoc.compile.contracts import Feeds
 from neoc.compile.errors import NeocError, UsageError
-from neoc.compile.measure import fingerprint
+from neoc.compile.measure import LoadWatch, fingerprint
 from neoc.compile.worker import KEPT_FEEDS
 from neoc.targets import peaks
 
 PACKAGES = ("onnxruntime", "openvino", "apache-tvm", "torch", "numba", "mlcommons_loadgen")
 """whose versions stand in every record"""
 
+LOOK_S, QUIET = 0.5, 0.1
+"""how long, and for what share of the CPU, the machine is looked at before its peaks are measured"""
 Progress = Callable[[str, str], None]
 
 
@@ -65,9 +68,8 @@ def bench(subjects: Sequence[Subject], options: BenchOptions, progress: Progress
     also = _raw(subjects, options) if options.pipeline else {}
     samples = [] if options.pipeline else prepare(subjects[0], options)
     load, samples = _load(options, samples, subjects[0])
-    if options.footprint and chosen.name == "single-stream" and peaks.cached() is None:
-        progress("peaks", "of this machine, once: a few seconds")
-        peaks.measure()
+    if options.footprint and chosen.name == "single-stream":
+        measure_peaks(progress)
     setting = Setting(
         chosen, samples, _stint(load, chosen, len(subjects) + 1, options), options.threads, options.blocks,
         options.seconds, options.max_load, open=options.open, also=also,
@@ -191,6 +193,17 @@ def _stint(load: Load, chosen: Scenario, subjects: int, options: BenchOptions) -
     if chosen.short or load.arrivals:
         return load
     return dataclasses.replace(load, stint_s=options.seconds / (2 * subjects * options.blocks))
+
+
+def measure_peaks(progress: Progress) -> None:
+    """The roof of this machine, once, and only while nothing else runs: it is kept, and a busy machine's is too low."""
+    if peaks.cached() is not None:
+        return
+    watch = LoadWatch()
+    time.sleep(LOOK_S)
+    if watch.read().others <= QUIET:
+        progress("peaks", "of this machine, once: a few seconds")
+        peaks.measure()
 
 
 # ---- what else is asked of open subjects ---------------------------------------------------
