@@ -187,11 +187,15 @@ def run_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
             levels.append(
                 record.identity(Subject(f"neoc:{target}", made.path), job.threads) | {"level": made.level.value}
             )
-    subjects += [Subject(engine, model, engine) for engine in job.engines]
+    source, digest = _source(model, subjects, folder)
+    if source is not None:
+        subjects += [Subject(engine, source, engine) for engine in job.engines]
+    elif job.engines:
+        lost |= dict.fromkeys(job.engines, "the model is no ONNX, and no artifact here carries its plain program")
     found = None
     if subjects:
         found = bench(subjects, options_of(job, data), progress)
-        _same_model(found, record.file_digest(model), model.stem)
+        _same_model(found, digest, model.stem)
     return {"job": job.as_dict(), "record": found, "levels": levels, "lost": lost, "machine": fingerprint()}
 
 
@@ -228,6 +232,21 @@ def _compile(job: Job, model: Path, data: Path | None, target: str, folder: Path
 
         return Artifact.open(place)
     return compile_model(model, registry.resolve_target(target), options, output=place)
+
+
+def _source(model: Path, artifacts: Sequence[Subject], folder: Path) -> tuple[Path | None, str]:
+    """(what engines run beside the artifact, the model's digest). Of another format: the plain ONNX in the artifact."""
+    if model.suffix == ".onnx":
+        return model, record.file_digest(model)
+    if not artifacts:
+        return None, record.data_digest(model)
+    from neoc.compile.artifact import Artifact
+
+    artifact = Artifact.open(artifacts[0].path)
+    place = folder / f"{artifacts[0].path.stem}.plain"
+    place.mkdir(exist_ok=True)
+    artifact.extract(artifact.manifest["program"], place, durable=False)
+    return place / "program.onnx", str(artifact.manifest["provenance"]["sha256"])
 
 
 def _bindings(job: Job) -> dict[str, Any]:
