@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neoc.bench import light_models, zoo
+from neoc.bench import light_models, torch_models, zoo
 from neoc.compile import compile_model
 from neoc.compile.analysis import cost
 from neoc.compile.errors import NeocError
@@ -64,6 +64,8 @@ class Row:
 def subjects() -> Iterator[Subject]:
     for name, shapes in ZOO.items():
         yield Subject(name, lambda folder, name=name: _zoo(name, folder, ZOO[name]), shapes)  # type: ignore[misc]
+    yield Subject("minilm_l6", torch_models.minilm, {})
+    yield Subject("mtcnn_onet", torch_models.onet, {})
     for name in light_models.NAMES:
         yield Subject(f"light {name}", lambda folder, name=name: _light(name, folder), {})  # type: ignore[misc]
 

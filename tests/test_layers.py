@@ -28,7 +28,7 @@ FRAMEWORKS = {
     "sklearn": "compile/frontends/sklearn",
     "tensorflow": "compile/frontends/tensorflow",
     "tf2onnx": "compile/frontends/tensorflow",
-    "torch": "compile/frontends/torch",
+    "torch": ("compile/frontends/torch", "bench/torch_models.py"),
     "tvm": "targets/engines/tvm",
     "xgboost": "compile/frontends/xgboost",
 }

