@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neoc.bench import light_models, torch_models, zoo
+from neoc.bench import light_models, torch_models, tree_models, zoo
 from neoc.compile import compile_model
 from neoc.compile.analysis import cost
 from neoc.compile.errors import NeocError
@@ -66,6 +66,9 @@ def subjects() -> Iterator[Subject]:
         yield Subject(name, lambda folder, name=name: _zoo(name, folder, ZOO[name]), shapes)  # type: ignore[misc]
     yield Subject("minilm_l6", torch_models.minilm, {})
     yield Subject("mtcnn_onet", torch_models.onet, {})
+    rows: Shapes = {"features": (tree_models.ROWS, tree_models.FEATURES)}
+    yield Subject("xgboost", tree_models.xgboost_ensemble, rows)
+    yield Subject("xgboost_deep", lambda folder: tree_models.xgboost_ensemble(folder, depth=10), rows)
     for name in light_models.NAMES:
         yield Subject(f"light {name}", lambda folder, name=name: _light(name, folder), {})  # type: ignore[misc]
 
@@ -107,12 +110,25 @@ def measure(subject: Subject, target: str, folder: Path) -> Row:
     return Row(subject.name, artifact.level, worst, proof["judged_by"], flops, size, seconds)
 
 
+def operators() -> str:
+    """The op table by family, one line each: how many rows, and their names."""
+    from neoc.targets.engines.neuron.ops import FAMILIES
+
+    total = sum(len(rows) for rows in FAMILIES.values())
+    lines = [f"| {name} | {len(rows)} | {', '.join(row.key for row in rows)} |" for name, rows in FAMILIES.items()]
+    return "\n".join([f"{total} operators", "", "| family | rows | operators |", "|---|---|---|", *lines])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="real models compiled for a Neuron chip")
     parser.add_argument("models", nargs="*", help="only these")
     parser.add_argument("--target", default="inf2")
     parser.add_argument("--json", type=Path, help="the rows as JSON")
+    parser.add_argument("--operators", action="store_true", help="print the op table by family instead")
     arguments = parser.parse_args()
+    if arguments.operators:
+        print(operators())
+        return 0
     known = {subject.name.removeprefix("light "): subject for subject in subjects()}
     unknown = [name for name in arguments.models if name not in known]
     if unknown:

@@ -25,29 +25,29 @@ from neoc.targets.engines.neuron.ops import (
 )
 from neoc.targets.engines.neuron.table import Op
 
-_FAMILIES = (
-    activations,
-    attention,
-    control,
-    convolve,
-    elementwise,
-    indexing,
-    loss,
-    movement,
-    normalise,
-    pool,
-    product,
-    quantise,
-    recurrent,
-    reduce,
-    resize,
-    sampling,
-    signal,
-    tabular,
-    trees,
-)
+FAMILIES: dict[str, tuple[Op, ...]] = {
+    "activations": activations.OPS,
+    "attention": attention.OPS,
+    "control": control.OPS,
+    "convolve": convolve.OPS,
+    "elementwise": elementwise.OPS,
+    "indexing": indexing.OPS,
+    "loss": loss.OPS,
+    "movement": movement.OPS,
+    "normalise": normalise.OPS,
+    "pool": pool.OPS,
+    "product": product.OPS,
+    "quantise": quantise.OPS,
+    "recurrent": recurrent.OPS,
+    "reduce": reduce.OPS,
+    "resize": resize.OPS,
+    "sampling": sampling.OPS,
+    "signal": signal.OPS,
+    "tabular": tabular.OPS,
+    "trees": trees.OPS,
+}
 
-TABLE: dict[str, Op] = {row.key: row for family in _FAMILIES for row in family.OPS}
+TABLE: dict[str, Op] = {row.key: row for rows in FAMILIES.values() for row in rows}
 
 UNBOUNDED = frozenset({"NonMaxSuppression", "NonZero", "Unique"})
 """operators whose results have as many elements as the data decides: no static shape, no lowering"""
