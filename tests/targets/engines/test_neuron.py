@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -248,6 +249,11 @@ def test_with_a_compiler_the_artifact_holds_a_neff(tmp_path: Path, monkeypatch: 
     ):
         assert words in said
     assert "'--optlevel', '1'" in said
+    io = json.loads(built.members[IO].read_text())
+    assert io["compiler"] == "9.9"
+    assert io["flags"][io["flags"].index("--auto-cast") + 1] == "matmult"
+    assert io["module_sha256"] == hashlib.sha256(built.members[MODULE].read_bytes()).hexdigest()
+    assert "int32" in io["int64"]
 
 
 def test_auto_cast_is_always_given(tmp_path: Path) -> None:
