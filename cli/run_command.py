@@ -47,32 +47,44 @@ def command(
         typer.Option(help="Raw items: a folder of images, .csv or other table, .jsonl of token ids, .npz."),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; as raced where not given.")] = None,
+    device: Annotated[str | None, typer.Option(help="Which device or cores, as the engine calls them.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="executor=NAME: a simulator in the chip's place.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Run an artifact on an .npz of its inputs, or on raw items through its own pre- and post-processing."""
     if (data is None) == (raw is None):
         raise UsageError("one of --data and --raw is needed", fix="--data inputs.npz, or --raw images/")
     if raw is not None:
-        return _raw(artifact, raw, output, threads, as_json)
+        return _raw(artifact, raw, output, threads, as_json, device, option or [])
     assert data is not None
     from neoc.compile.contracts import Signature
     from neoc.compile.inputs import load_data, save_npz
     from neoc.targets import open_artifact
 
     place = arguments.output_file(output, "outputs.npz", several=False, sources=(artifact, data))
-    with open_artifact(artifact, threads=threads) as session:
+    chosen = dict(arguments.pairs(option or []))
+    with open_artifact(artifact, threads=threads, device=device, options=chosen) as session:
+        _stamped(session.stamp)
+        stamp = session.stamp
         samples = load_data(data, Signature(session.inputs, session.outputs))
         results = [session.run(sample) for sample in samples]
     arrays = gathered(results)
     save_npz(place, arrays)
-    _tell(place, len(samples), arrays, as_json)
+    _tell(place, len(samples), arrays, as_json, stamp)
     return 0
 
 
-def _tell(place: Path, samples: int, arrays: Mapping[str, np.ndarray], as_json: bool) -> None:
+def _stamped(stamp: str) -> None:
+    if stamp:
+        console.note(stamp)
+
+
+def _tell(place: Path, samples: int, arrays: Mapping[str, np.ndarray], as_json: bool, stamp: str) -> None:
     shapes = {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
     if as_json:
-        console.print_json({"output": str(place), "samples": samples, "arrays": shapes})
+        console.print_json({"output": str(place), "samples": samples, "arrays": shapes, "stamp": stamp})
     else:
         rows = [(name, dtype, "x".join(map(str, shape))) for name, (dtype, shape) in shapes.items()]
         console.table(str(place), ("output", "dtype", "shape"), rows)
@@ -81,7 +93,15 @@ def _tell(place: Path, samples: int, arrays: Mapping[str, np.ndarray], as_json: 
 # ---- raw items -------------------------------------------------------------------------------
 
 
-def _raw(artifact: Path, raw: Path, output: Path, threads: int | None, as_json: bool) -> int:
+def _raw(
+    artifact: Path,
+    raw: Path,
+    output: Path,
+    threads: int | None,
+    as_json: bool,
+    device: str | None,
+    option: Sequence[str],
+) -> int:
     """Answers in the order of the items; items that failed are named, and make the exit status 2."""
     from neoc.compile import raw_files
     from neoc.compile.inputs import save_npz
@@ -90,7 +110,10 @@ def _raw(artifact: Path, raw: Path, output: Path, threads: int | None, as_json: 
     place = arguments.output_file(output, "answers.json", several=False, sources=(artifact, raw))
     if place.suffix not in (".json", ".npz"):
         raise UsageError("answers are written as .json or .npz", where=str(place), fix="-o answers.json")
-    with open_artifact(artifact, threads=threads) as session:
+    chosen = dict(arguments.pairs(option))
+    with open_artifact(artifact, threads=threads, device=device, options=chosen) as session:
+        _stamped(session.stamp)
+        stamp = session.stamp
         if session.raw is None:
             session.run_raw([])  # raises what there is to say
             raise AssertionError("a session without steps ran raw items")
@@ -110,7 +133,12 @@ def _raw(artifact: Path, raw: Path, output: Path, threads: int | None, as_json: 
         console.error(f"{name}: {error}")
     if as_json:
         console.print_json(
-            {"output": str(place), "items": len(answers), "failed": {n: str(e) for n, e in failed.items()}}
+            {
+                "output": str(place),
+                "items": len(answers),
+                "failed": {n: str(e) for n, e in failed.items()},
+                "stamp": stamp,
+            }
         )
     else:
         shown = list(done.items())[:20]

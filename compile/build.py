@@ -79,11 +79,16 @@ class Workshop:
         path.mkdir()
         return path
 
-    def worker(self, name: str, engine: str | None, target: Target | None = None) -> Worker:
-        """A child process for `engine` (None: for a framework); closed at the latest with the workshop."""
+    def worker(self, name: str, engine: str | None, target: Target | None = None, on_chip: bool = False) -> Worker:
+        """A child process for `engine` (None: for a framework), closed at the latest with the workshop.
+
+        `on_chip`: to open on the chip itself.
+        """
+        owner = None if engine is None else registry.load_engine(engine)
+        elsewhere = owner.runtime_interpreter if owner is not None and on_chip else None
         worker = Worker(
             name,
-            interpreter=None if engine is None else registry.load_engine(engine).interpreter,
+            interpreter=elsewhere or (None if owner is None else owner.interpreter),
             memory_bytes=self.settings.worker_memory_bytes,
             timeout_s=self.timeout_s,
             env=None if target is None else worker_environment(target),

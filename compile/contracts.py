@@ -311,6 +311,8 @@ class Session(ABC):
     """how many threads may call `run` at once"""
     limits: Mapping[str, int] = MappingProxyType({})
     """the largest size that it takes of an open dimension, where there is one"""
+    stamp: str = ""
+    """what about its results is not of the chip: 'simulated: ...', 'stand-in: ...'; empty where nothing is"""
     raw: RawSteps | None = None
     """the steps around the model, where its program declares any: `open_artifact` sets them"""
 
@@ -458,6 +460,10 @@ class Engine(ABC):
     """the Python that builds and opens, where it is not this one"""
     options: Mapping[str, str] = {}
     """--option keys that it reads from `EngineOptions.pairs` -> what they do; any other key is refused"""
+    runtime_interpreter: str | None = None
+    """the Python that opens on the chip, where that is not the one that builds: vendors' packages exclude each other"""
+    executor: str = ""
+    """name under which `open_artifact(..., options={"executor": NAME})` runs what `rehearse` gives; empty: none"""
 
     @abstractmethod
     def missing(self) -> str | None:

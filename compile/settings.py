@@ -42,6 +42,10 @@ class Settings:
         default=False,
         metadata=_variable("NEOC_ALLOW_STANDIN", "1 lets the tests' stand-in tool chains run"),
     )
+    neuron_python: str = field(
+        default="",
+        metadata=_variable("NEOC_NEURON_PYTHON", "interpreter that has AWS's Neuron runtime: opens Neuron programs"),
+    )
     python: str = field(
         default=sys.executable,
         metadata=_variable("NEOC_PYTHON", "interpreter of worker processes"),

@@ -172,7 +172,7 @@ def _answer(
     shop: Workshop, target: Target, candidate: Candidate, reach: tuple[Numerics, str], reference: Reference
 ) -> _Answer | None:
     step = candidate.step
-    worker = shop.worker(candidate.plan.id, step.engine, target)
+    worker = shop.worker(candidate.plan.id, step.engine, target, on_chip=reach[0] is Numerics.EXECUTED)
     shop.progress("check", candidate.plan.id)
     signature = candidate.plan.programs[step.program].signature
     stage = "open"

@@ -292,6 +292,7 @@ class RemoteSession(Session):
         signature = Signature.from_dict(facts["signature"])
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self.worker = worker
+        self.stamp = facts.get("stamp", "")
         self.open_seconds: float = facts["open_s"]
         """what the engine's own `open` took, in the child"""
         self.first_run_seconds: float | None = None

@@ -264,7 +264,7 @@ class Operations:
         gc.collect()
         gc.freeze()
         signature = Signature(tuple(entry.session.inputs), tuple(entry.session.outputs))
-        facts = {"session": number, "signature": signature.as_dict(), "open_s": seconds}
+        facts = {"session": number, "signature": signature.as_dict(), "open_s": seconds, "stamp": entry.session.stamp}
         declared = getattr(entry.session.raw, "declared", None)
         return Message("opened", facts if declared is None else facts | {"raw": declared})
 

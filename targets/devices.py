@@ -59,6 +59,17 @@ def _nvml_devices() -> set[str]:
         nvml.nvmlShutdown()
 
 
+def neuron_cores(sysfs: Path = Path("/sys/devices/virtual/neuron_device")) -> int:
+    """Neuron cores of this machine, by the driver's `core_count` of each device (Neuron Sysfs User Guide)."""
+    count = 0
+    for path in sysfs.glob("neuron*/core_count"):
+        try:
+            count += int(path.read_text())
+        except (OSError, ValueError):
+            continue
+    return count
+
+
 def neuron_devices(sysfs: Path = Path("/sys/devices/virtual/neuron_device")) -> set[str]:
     """Neuron families by the driver's `instance_type` ('Inf2', 'Trn1' ...; Neuron Sysfs User Guide)."""
     found = set()

@@ -12,7 +12,18 @@ import numpy as np
 
 from neoc.compile import registry
 from neoc.compile.artifact import Artifact
-from neoc.compile.contracts import Engine, FeedCheck, Feeds, Level, Requirement, Session, Signature, Toolchain, Variant
+from neoc.compile.contracts import (
+    Engine,
+    FeedCheck,
+    Feeds,
+    Level,
+    Requirement,
+    Session,
+    Signature,
+    Target,
+    Toolchain,
+    Variant,
+)
 from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
 from neoc.compile.padding import Padding
 from neoc.compile.settings import Settings
@@ -22,31 +33,38 @@ from neoc.targets.host import HostFacts, detect
 
 
 def open_artifact(
-    path: str | Path, threads: int | None = None, device: str | None = None, variant: str | None = None
+    path: str | Path,
+    threads: int | None = None,
+    device: str | None = None,
+    variant: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Session:
     """A session over the artifact, on this machine.
 
     threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id; None for
     the first or, where the variants are buckets, for all of them: each call then runs in the smallest that holds it.
+    options: {"executor": NAME} runs what the artifact holds in the engine's simulator or emulator of that name instead
+    of on its chip; the session's `stamp` then says so, and its times mean nothing.
     Raises InvalidArtifact (damaged, tampered with, of a future version), WrongDevice (for another chip), MissingTool
     (with the command that installs what is missing), Unavailable (nothing in it can run), UsageError (no such variant).
     """
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", fix="give 1 or more")
+    executor = _executor(options or {})
     artifact = Artifact.open(path)
     padding = None if variant is not None else _padding(artifact)
     chosen = [artifact.variant(variant)] if padding is None else artifact.manifest["variants"]
-    engines = [admit(artifact, one, detect()) for one in chosen]
+    engines = [admit(artifact, one, detect(), executor) for one in chosen]
     here = [
         step
         for one, own in zip(chosen, engines, strict=True)
         for step, engine in zip(one["steps"], own, strict=True)
-        if engine.interpreter is None
+        if _opens_with(engine, executor) is None
     ]
     contents = artifact.read((path for step in here for path in step["members"].values()), whole=True)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device))
+            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device, executor))
             for one, own in zip(chosen, engines, strict=True)
         ]
         stack.pop_all()
@@ -54,8 +72,21 @@ def open_artifact(
     if padding is not None:
         buckets = [(one["bind"], each) for one, each in zip(chosen, sessions, strict=True)]
         session = BucketSession(buckets, artifact.signature, padding)
+        session.stamp = sessions[0].stamp
     _surround(session, artifact)
     return session
+
+
+def _executor(options: Mapping[str, str]) -> str:
+    """The executor that was asked for; '' is the chip. Raises UsageError for an option that is not known."""
+    if strangers := sorted(set(options) - {"executor"}):
+        raise UsageError(f"there is no option {strangers[0]!r} for opening", fix="executor=NAME")
+    return options.get("executor", "")
+
+
+def _opens_with(engine: Engine, executor: str) -> str | None:
+    """The interpreter that opens, None for this one."""
+    return engine.interpreter if executor else engine.runtime_interpreter or engine.interpreter
 
 
 def _padding(artifact: Artifact) -> Padding | None:
@@ -85,15 +116,20 @@ def _open_variant(
     engines: Sequence[Engine],
     threads: int | None,
     device: str | None,
+    executor: str,
 ) -> Session:
     count = variant["threads"] if threads is None else threads
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_step(artifact, contents, step, engine, count, device))
+            stack.enter_context(_open_step(artifact, contents, step, engine, count, device, executor))
             for step, engine in zip(variant["steps"], engines, strict=True)
         ]
         stack.pop_all()
-    return sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
+    session = sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
+    if executor:
+        title = artifact.manifest["target"]["title"]
+        session.stamp = f"{sessions[0].stamp or variant['level']}: run by {executor} on this machine, not by an {title}"
+    return session
 
 
 def _surround(session: Session, artifact: Artifact) -> None:
@@ -116,13 +152,16 @@ def _surround(session: Session, artifact: Artifact) -> None:
         jit.install_objects({name: contents[path] for name, path in files.items()})
 
 
-def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> list[Engine]:
+def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts, executor: str = "") -> list[Engine]:
     """The engines of the variant's steps, if it can run on `host`. Decided from the manifest: no member is read.
 
-    Raises WrongDevice, MissingTool, Unavailable, and InvalidArtifact for an engine that the name does not register.
+    `executor`: takes the chip's place, so that what the chip asks for is not asked. Raises WrongDevice, MissingTool,
+    Unavailable, and InvalidArtifact for an engine that the name does not register.
     """
     needs = [Requirement.from_dict(r) for r in variant["requirements"]]
     where = artifact.path.name
+    if executor:
+        return [_rehearsing(step["engine"], executor, artifact, variant) for step in variant["steps"]]
     hardware = [r for r in needs if r.kind != "package"]
     try:
         requirements.require(hardware, host, where)
@@ -133,9 +172,21 @@ def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> li
     _admit_level(artifact, variant)
     engines = [_engine(step["engine"], where) for step in variant["steps"]]
     software = [r for r in needs if r.kind == "package"]
-    for interpreter in {engine.interpreter for engine in engines}:
+    for interpreter in {_opens_with(engine, executor) for engine in engines}:
         requirements.require(software, host, where, None if interpreter is None else packages_of(interpreter))
     return engines
+
+
+def _rehearsing(name: str, executor: str, artifact: Artifact, variant: Mapping[str, Any]) -> Engine:
+    """The engine, if it has that executor and what it takes. Raises UsageError, MissingTool, Unavailable."""
+    engine = _engine(name, artifact.path.name)
+    if engine.executor != executor:
+        has = f"its executor is {engine.executor}" if engine.executor else "it has none beside the chip"
+        raise UsageError(f"engine {name!r} has no executor {executor!r}", where=artifact.path.name, why=has)
+    _admit_standin(artifact, variant)
+    if lacking := engine.missing():
+        raise MissingTool(f"the executor {executor!r} cannot run here", where=artifact.path.name, why=lacking)
+    return engine
 
 
 def _engine(name: str, where: str) -> Engine:
@@ -156,7 +207,7 @@ def _engine(name: str, where: str) -> Engine:
         ) from error
 
 
-def _admit_level(artifact: Artifact, variant: Mapping[str, Any]) -> None:
+def _admit_standin(artifact: Artifact, variant: Mapping[str, Any]) -> None:
     if variant["toolchain"] == Toolchain.STANDIN and not Settings.read().allow_standin:
         raise Unavailable(
             "the artifact was made by a stand-in tool chain",
@@ -164,6 +215,10 @@ def _admit_level(artifact: Artifact, variant: Mapping[str, Any]) -> None:
             why="it exists to test neoc and computes nothing that counts",
             fix="compile the model with the real tool chain; NEOC_ALLOW_STANDIN=1 opens it all the same",
         )
+
+
+def _admit_level(artifact: Artifact, variant: Mapping[str, Any]) -> None:
+    _admit_standin(artifact, variant)
     if variant["toolchain"] == Toolchain.NONE:
         raise Unavailable(
             "the artifact holds compiler input, not machine code",
@@ -186,12 +241,16 @@ def _open_step(
     engine: Engine,
     threads: int,
     device: str | None,
+    executor: str,
 ) -> Session:
     signature = Signature.from_dict(step["signature"]) if "signature" in step else artifact.signature
     variant = Variant.from_dict(step["variant"])
-    if engine.interpreter is not None:
-        return _open_elsewhere(artifact, step, engine, signature, variant, threads, device)
+    target = Target.from_dict(artifact.manifest["target"]) if executor else None
+    if _opens_with(engine, executor) is not None:
+        return _open_elsewhere(artifact, step, engine, signature, variant, threads, device, target)
     members = {name: contents[path] for name, path in step["members"].items()}
+    if target is not None:
+        return engine.rehearse(members, signature, variant, target)
     return engine.open(members, signature, variant, threads, device)
 
 
@@ -203,18 +262,20 @@ def _open_elsewhere(
     variant: Variant,
     threads: int,
     device: str | None,
+    rehearsed_for: Target | None,
 ) -> Session:
     """A session in a worker with the engine's own interpreter, over verified copies in a private folder."""
     from neoc.compile.worker import Worker
 
+    interpreter = _opens_with(engine, "" if rehearsed_for is None else engine.executor)
     with ExitStack() as stack:
-        worker = Worker(f"{artifact.path.name} on {engine.name}", interpreter=engine.interpreter)
+        worker = Worker(f"{artifact.path.name} on {engine.name}", interpreter=interpreter)
         stack.callback(worker.close)
         with tempfile.TemporaryDirectory(prefix="neoc-") as folder:
             files = artifact.extract(step["members"], Path(folder), durable=False)
             members = dict(zip(step["members"], files, strict=True))
             # The worker maps the files while it opens them: they stay valid there when the folder goes.
-            session = worker.open(engine.name, members, signature, variant, threads, device)
+            session = worker.open(engine.name, members, signature, variant, threads, device, rehearsed_for)
         stack.pop_all()
     return _WorkerSession(session, worker)
 
@@ -224,6 +285,7 @@ class _WorkerSession(Session):
 
     def __init__(self, session: Session, worker: Any) -> None:
         self.inputs, self.outputs, self.concurrency = session.inputs, session.outputs, session.concurrency
+        self.stamp = session.stamp
         self._session, self._worker = session, worker
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from neoc.compile.settings import Settings
 
@@ -45,6 +46,16 @@ def find(tool: str) -> Standin | None:
         return None
     script, version = _TOOLS[tool]
     return Standin((sys.executable, "-I", str(Path(__file__).with_name(script))), version)
+
+
+def modules() -> Path | None:
+    """The folder with stand-ins of Python modules, for sys.path; None where they are not allowed."""
+    return _MODULES if allowed() else None
+
+
+def is_standin(module: ModuleType) -> bool:
+    """Whether an imported module is a stand-in."""
+    return bool(getattr(module, "NEOC_STANDIN", False))
 
 
 def is_marked(data: bytes | memoryview) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,19 +28,26 @@ from neoc.compile.contracts import (
     Toolchain,
     Variant,
 )
-from neoc.compile.errors import MissingTool, UnsupportedModel, WrongDevice
-from neoc.targets.engines.neuron.members import IO, MODULE, NEFF, WEIGHTS, read_weights, write_members
+from neoc.compile.errors import UnsupportedModel, WrongDevice
+from neoc.compile.settings import Settings
+from neoc.targets.engines.neuron.members import IO, MODULE, NEFF, STANDIN_NEFF, WEIGHTS, read_weights, write_members
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
     from neoc.targets.engines.neuron.compiler import Compiler
     from neoc.targets.engines.neuron.lower import Lowered
 
-__all__ = ["IO", "MODULE", "NEFF", "WEIGHTS", "Neuron", "read_weights"]
+__all__ = ["IO", "MODULE", "NEFF", "STANDIN_NEFF", "WEIGHTS", "Neuron", "read_weights"]
 
 
 class Neuron(Engine):
     name = "neuron"
+    executor = "xla-cpu"
+
+    @property
+    def runtime_interpreter(self) -> str | None:  # type: ignore[override]
+        """The environment that the user names for AWS's runtime: its packages do not go with those that build."""
+        return Settings.read().neuron_python or None
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("jax") is None:
@@ -97,17 +104,21 @@ class Neuron(Engine):
         warnings = self._examined(lowered, target)
         found = neuronx_cc.find_compiler()
         members = write_members(lowered, folder, _facts(lowered, target, variant, found))
+        toolchain = Toolchain.NONE
         if found:
-            members[NEFF] = folder / NEFF
-            neuronx_cc.compile_module(found, members[MODULE], target.fact("compiler_target"), variant, members[NEFF])
+            neff = folder / NEFF
+            neuronx_cc.compile_module(found, members[MODULE], target.fact("compiler_target"), variant, neff)
+            toolchain = Toolchain.STANDIN if neuronx_cc.seal(neff) else Toolchain.REAL
+            name = STANDIN_NEFF if toolchain is Toolchain.STANDIN else NEFF
+            members[name] = neff.rename(folder / name)
         notes = [f"the module passes neoc's preflight, rules of {rule_set().name}", *warnings, *_notes(lowered)]
         return Built(
             members=members,
             requirements=(),
             tools=self.tools(),
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
-            toolchain=Toolchain.REAL if found else Toolchain.NONE,
-            notes=(*notes, *([] if found else [f"not compiled: {neuronx_cc.why_none()}"])),
+            toolchain=toolchain,
+            notes=(*notes, *_unreal(toolchain, neuronx_cc.why_none)),
         )
 
     def _examined(self, lowered: Lowered, target: Target) -> list[str]:
@@ -149,8 +160,10 @@ class Neuron(Engine):
         threads: int,
         device: str | None,
     ) -> Session:
-        from neoc.targets.devices import neuron_devices
+        from neoc.targets.devices import neuron_cores, neuron_devices
 
+        if STANDIN_NEFF in members:
+            return self._open_standin(members, signature, device)
         if not neuron_devices():
             raise WrongDevice(
                 "the artifact is for an AWS Neuron device, and this machine has none",
@@ -163,11 +176,21 @@ class Neuron(Engine):
                 why="it was made without the Neuron compiler: it holds the compiler's input only",
                 fix="compile the model again where neuronx-cc is installed",
             )
-        raise MissingTool(
-            "this version of neoc cannot run Neuron programs",
-            why="it has no adapter to the Neuron runtime yet",
-            fix="take model.neff out with `neoc export`, and run it with AWS's own runtime",
-        )
+        from neoc.targets.engines.neuron.session import NeuronSession, cores_of
+
+        return NeuronSession(members, NEFF, signature, cores_of(device, neuron_cores()), marked=False)
+
+    def _open_standin(self, members: Mapping[str, memoryview], signature: Signature, device: str | None) -> Session:
+        from neoc.targets import standins
+        from neoc.targets.engines.neuron.session import NeuronSession, cores_of
+
+        if not standins.allowed():
+            raise WrongDevice(
+                "the artifact was made by a stand-in of the Neuron compiler",
+                why="it exists to test neoc, and no device can run it",
+                fix="compile the model again where neuronx-cc is installed",
+            )
+        return NeuronSession(members, STANDIN_NEFF, signature, cores_of(device, 0), marked=True)
 
 
 def _variant(id: str, precision: str, auto_cast: str, extra: Mapping[str, Scalar]) -> Variant:
@@ -194,6 +217,12 @@ def _table_digest() -> str:
         if path.suffix in (".py", ".json"):
             total.update(path.read_bytes())
     return total.hexdigest()[:16]
+
+
+def _unreal(toolchain: Toolchain, why_none: Callable[[], str]) -> list[str]:
+    if toolchain is Toolchain.STANDIN:
+        return ["stand-in: an imitation of neuronx-cc was used; the artifact holds no program for a Neuron device"]
+    return [] if toolchain is Toolchain.REAL else [f"not compiled: {why_none()}"]
 
 
 def _versions(*distributions: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from neoc.compile.contracts import Gap, Scalar, Target, Variant
-from neoc.compile.errors import UnsupportedModel, UsageError, WorkerCrashed, WorkerOutOfMemory
+from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError, WorkerCrashed, WorkerOutOfMemory
+from neoc.targets import standins
 
 PROGRAM = "neuronx-cc"
 PLACEHOLDER = "1.0"
@@ -31,11 +32,23 @@ _PROBE_SECONDS = 120
 class Compiler:
     path: str
     version: str
+    prefix: tuple[str, ...] = ()
+    """words before the path"""
+    standin: bool = False
+
+
+def find_compiler() -> Compiler | None:
+    """The compiler, if one is on PATH and answers; else its stand-in, where stand-ins are allowed."""
+    found = _on_path()
+    standin = standins.find(PROGRAM) if found is None else None
+    if standin is None:
+        return found
+    *prefix, path = standin.command
+    return Compiler(path, standin.version, tuple(prefix), standin=True)
 
 
 @cache
-def find_compiler() -> Compiler | None:
-    """The compiler, if one is on PATH and answers."""
+def _on_path() -> Compiler | None:
     path = shutil.which(PROGRAM)
     if path is None:
         return None
@@ -55,7 +68,7 @@ def listed_operators() -> tuple[str, frozenset[str]] | None:
     None without a compiler, and where it prints something else: a list that lacks what every program needs.
     """
     compiler = find_compiler()
-    if compiler is None:
+    if compiler is None or compiler.standin:
         return None
     try:
         done = subprocess.run(
@@ -157,7 +170,7 @@ def flags(target: str, variant: Variant) -> list[str]:
 def command(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> list[str]:
     """The command line."""
     files = ["--output", str(output), "--logfile", str(output.with_suffix(".log"))]
-    return [compiler.path, "compile", str(module), *flags(target, variant), *files]
+    return [*compiler.prefix, compiler.path, "compile", str(module), *flags(target, variant), *files]
 
 
 def compile_module(compiler: Compiler, module: Path, target: str, variant: Variant, output: Path) -> None:
@@ -194,6 +207,23 @@ def compile_module(compiler: Compiler, module: Path, target: str, variant: Varia
             why=tail,
             fix="run the command by hand",
         )
+
+
+def seal(output: Path) -> bool:
+    """Whether a stand-in made the file, however it was found: then no name may take it for a program.
+
+    Raises MissingTool where stand-ins are not allowed.
+    """
+    with output.open("rb") as file:
+        marked = standins.is_marked(file.read(4096))
+    if marked and not standins.allowed():
+        output.unlink()
+        raise MissingTool(
+            f"the {PROGRAM} on PATH is a stand-in",
+            why="it exists to test neoc and compiles nothing",
+            fix=_INSTALL,
+        )
+    return marked
 
 
 def _refused(said: str) -> tuple[Gap, ...]:

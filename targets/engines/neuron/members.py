@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from neoc.targets.engines.neuron.lower import Lowered
 
 MODULE, WEIGHTS, IO, NEFF = "module.hlo.pb", "weights.raw", "io.json", "model.neff"
+STANDIN_NEFF = "model.neff.standin"
+"""what a stand-in of the compiler made: no name of a program for something that is none"""
 ALIGNMENT = 64
 """bytes: on such a boundary each weight begins in the member"""
 
