@@ -74,6 +74,7 @@ def _flops(reckoned: Any) -> str:
 
 def _artifact(path: Path, as_json: bool) -> int:
     from neoc.cli import summary
+    from neoc.compile import modelled
     from neoc.compile.artifact import Artifact
 
     artifact = Artifact.open(path)
@@ -93,6 +94,7 @@ def _artifact(path: Path, as_json: bool) -> int:
             ("variant", f"{v['id']}, {v['threads']} threads, {v['precision']}, {v['level']}")
             for v in manifest["variants"]
         ),
+        *(("modelled", modelled.words(m)) for m in [evidence.get("modelled")] if m),
         *(("buckets", line) for line in summary.buckets(artifact)),
         *(("placement", f"{engine}: {count} nodes") for engine, count in summary.placement(artifact).items()),
         ("chosen by", manifest["chosen_by"]),

@@ -52,6 +52,10 @@ def details(artifact: Artifact) -> Iterator[str]:
     """The lines below the table: the proof, then whatever the user should not miss."""
     manifest = artifact.manifest
     yield from buckets(artifact)
+    if modelled := artifact.evidence.get("modelled"):
+        from neoc.compile.modelled import words
+
+        yield words(modelled)
     proof = manifest["verification"]
     if proof["outputs"]:
         worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)

@@ -18,6 +18,7 @@ from neoc.compile.build import Loss, Workshop
 from neoc.compile.choose import Chosen
 from neoc.compile.contracts import Numerics, Requirement, Target, level_of
 from neoc.compile.measure import fingerprint
+from neoc.compile.modelled import bound
 from neoc.compile.plan import EngineView
 from neoc.compile.program import Program
 
@@ -222,14 +223,14 @@ def _evidence(target: Target, decisions: Sequence[Decision]) -> dict[str, Any]:
         "machine": fingerprint(),
         "peaks": {k: f.value for k, f in target.peak_flops.items()},
     }
-    proof |= _one(decisions[0])
+    proof |= _one(decisions[0], target)
     if decisions[0].bind:
-        proof["variants"] = {d.id: _one(d) for d in decisions}
-        proof["decisions"] = {label(d.bind): _one(d)["decision"] for d in decisions}
+        proof["variants"] = {d.id: _one(d, target) for d in decisions}
+        proof["decisions"] = {label(d.bind): _one(d, target)["decision"] for d in decisions}
     return proof
 
 
-def _one(decision: Decision) -> dict[str, Any]:
+def _one(decision: Decision, target: Target) -> dict[str, Any]:
     """The evidence of one decision."""
     chosen = decision.chosen
     return {
@@ -237,6 +238,7 @@ def _one(decision: Decision) -> dict[str, Any]:
         "cache": chosen.candidate.cached,
         "corroborated_by": _witnesses(chosen),
         "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),
+        "modelled": bound(decision.program, target, chosen.candidate.step.variant.precision),
         "race": chosen.race,
         "reported": chosen.reported,
         "losses": [loss.as_dict() for loss in decision.losses],

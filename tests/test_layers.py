@@ -28,12 +28,17 @@ FRAMEWORKS = {
     "sklearn": "compile/frontends/sklearn",
     "tensorflow": "compile/frontends/tensorflow",
     "tf2onnx": "compile/frontends/tensorflow",
-    "torch": ("compile/frontends/torch", "bench/torch_models.py"),
+    "torch": (
+        "compile/frontends/torch",
+        "bench/torch_models.py",
+        "targets/engines/neuron/runtime",
+        "targets/standins/modules/",
+    ),
     "tvm": "targets/engines/tvm",
     "xgboost": ("compile/frontends/xgboost", "bench/tree_models.py"),
 }
 """who alone may import a framework: the files whose name starts so (an adapter may be split); empty: nobody yet"""
-AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/"}
+AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/", "torch": "targets/standins/modules/"}
 """frameworks that may be imported when the module is, because the whole module is about them"""
 PROTOBUF = {
     "bench/tree_models.py": "writes a trained ensemble as ONNX",
