@@ -31,9 +31,9 @@ class NeuronSession(Session):
         self.concurrency = len(cores)
         self._check = FeedCheck(self.inputs)
         self._names = [spec.name for spec in self.outputs]
+        name, _ = runtime.find_runtime(marked)
         io = json.loads(bytes(members[IO]))
         weights = read_weights(io, members[WEIGHTS]) if WEIGHTS in members else {}
-        name, _ = runtime.find_runtime(marked)
         self.stamp = "stand-in: no Neuron device was used" if marked else ""
         self._idle: queue.SimpleQueue[runtime.Loaded] = queue.SimpleQueue()
         self._closed = False

@@ -211,7 +211,7 @@ def test_opening_says_what_is_missing_and_simulates_nothing(monkeypatch: pytest.
     monkeypatch.setattr(devices, "neuron_devices", lambda: {"neuron:inf2"})
     with pytest.raises(WrongDevice, match="made without the Neuron compiler"):
         Neuron().open({MODULE: memoryview(b"")}, signature, FP32, 1, None)
-    with pytest.raises(MissingTool, match="no adapter to the Neuron runtime"):
+    with pytest.raises(MissingTool, match="no Neuron runtime is installed"):
         Neuron().open({NEFF: memoryview(b"neff")}, signature, FP32, 1, None)
 
 
@@ -283,7 +283,7 @@ def test_what_the_compiler_says_is_told(tmp_path: Path, script: str, error: type
 def test_a_placeholder_package_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path))
-    compiler.find_compiler.cache_clear()
+    compiler._on_path.cache_clear()
     assert compiler.find_compiler() is None
     assert "not on PATH" in compiler.why_none()
     monkeypatch.setattr(compiler, "version", lambda name: "1.0.post1")
@@ -292,10 +292,10 @@ def test_a_placeholder_package_is_no_compiler(tmp_path: Path, monkeypatch: pytes
     fake_compiler(tmp_path, "sys.exit(3)")
     assert compiler.find_compiler() is None
     assert "does not answer" in compiler.why_none()
-    compiler.find_compiler.cache_clear()
+    compiler._on_path.cache_clear()
     fake_compiler(tmp_path, "")
     assert compiler.find_compiler() == compiler.Compiler(str(tmp_path / "neuronx-cc"), "2.27.5334.0")
-    compiler.find_compiler.cache_clear()
+    compiler._on_path.cache_clear()
 
 
 # ---- gaps -----------------------------------------------------------------------------------------

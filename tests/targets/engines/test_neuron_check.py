@@ -31,7 +31,7 @@ I64 = TensorProto.INT64
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
     """What was found of a compiler is kept by the process: each test begins and ends without it."""
-    kept = (compiler.find_compiler, compiler.listed_operators, preflight.rules_here)
+    kept = (compiler._on_path, compiler.listed_operators, preflight.rules_here)
     for cached in kept:
         cached.cache_clear()
     yield
@@ -110,7 +110,7 @@ def test_the_cache_key_holds_program_flags_table_compiler_and_target(
     assert plain != key(get_target("trn1"), auto_cast="none")
     assert plain != key(get_target("inf2"), auto_cast="all")
     listing_compiler(tmp_path, monkeypatch, [])
-    compiler.find_compiler.cache_clear()
+    compiler._on_path.cache_clear()
     assert key(get_target("inf2"), auto_cast="none")["tools.neuronx-cc"] == "2.27.1"
 
 
@@ -128,7 +128,7 @@ def test_a_live_list_of_operators_overrides_the_rules(tmp_path: Path, monkeypatc
     nodes = [helper.make_node("Relu", ["x"], ["r"], name="fine"), helper.make_node("Tanh", ["r"], ["y"], name="gone")]
     subject = program(model_of(nodes, [tensor("x", [2])], [tensor("y", [2])]))
     assert find_gaps(subject, "neuron") == ()
-    compiler.find_compiler.cache_clear()
+    compiler._on_path.cache_clear()
     preflight.rules_here.cache_clear()
     compiler.listed_operators.cache_clear()
     listing_compiler(tmp_path, monkeypatch, ["add", "dot", "multiply", "maximum", "broadcast", "kDynamicSlice"])
