@@ -13,9 +13,9 @@ from contextlib import contextmanager
 class Function:
     """One `define`. Parameters are written as in LLVM: 'ptr %src', 'i64 %n'."""
 
-    def __init__(self, name: str, parameters: str, internal: bool = False) -> None:
+    def __init__(self, name: str, parameters: str, internal: bool = False, attributes: str = "") -> None:
         linkage = "internal " if internal else ""
-        self._head = f"define {linkage}void @{name}({parameters}) {{\n"
+        self._head = f"define {linkage}void @{name}({parameters}) {attributes}{' ' * bool(attributes)}{{\n"
         self._slots: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -114,6 +114,15 @@ class Function:
         yield i
         self.store("i64", self.add(i, step), slot)
         self._lines += [f"  br label %{label}", f"{label}.end:"]
+
+    @contextmanager
+    def repeat(self) -> Iterator[list[str]]:
+        """do ... while: the body appends the condition under which it runs again."""
+        label = self.fresh("again")
+        self._lines += [f"  br label %{label}", f"{label}:"]
+        condition: list[str] = []
+        yield condition
+        self._lines += [f"  br i1 {condition[0]}, label %{label}, label %{label}.end", f"{label}.end:"]
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
