@@ -103,7 +103,7 @@ class Function:
     # --- control flow ---
 
     @contextmanager
-    def loop(self, start: str | int, end: str, step: int = 1) -> Iterator[str]:
+    def loop(self, start: str | int, end: str | int, step: int = 1) -> Iterator[str]:
         """for i in range(start, end, step)"""
         label = self.fresh("loop")
         slot = self.variable("i64", str(start))

@@ -32,7 +32,7 @@ def aarch64() -> Target:
         level="armv8-a",
         # Advanced SIMD and scalar floating point are mandatory in the Armv8-A application profile that Linux runs on.
         features=frozenset({"asimd", "fp"}),
-        engines=("tvm",),
+        engines=("trees", "tvm"),
         aliases=("arm64", "armv8-a"),
         notes=("the baseline: a target that names the processor lets the code generator use more of it",),
         facts=(("mcpu", "generic"), ("triple", "aarch64-linux-gnu")),

@@ -12,7 +12,7 @@ from neoc.compile.contracts import Engine, Figure, Numerics, Target
 from neoc.compile.errors import UsageError
 from neoc.targets.host import X86_LEVELS, detect, x86_level
 
-ENGINES = ("onnxruntime", "openvino", "reference")
+ENGINES = ("trees", "onnxruntime", "openvino", "reference")
 _ALIASES = {
     "x86-64-v3": ("ml_m4", "ml_c4", "lambda"),
     "x86-64-v4": ("ml_m5", "ml_c5"),
@@ -25,8 +25,8 @@ _TITLES = {
 }
 
 
-_BEYOND = ("amx_", "avx10", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_ne_convert", "avx_vnni")
-"""how the flags of low-precision arithmetic start: engines use it where a CPU has it, and no level promises it"""
+_BEYOND = ("amx_", "avx10", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx512vbmi", "avx_ne_convert", "avx_vnni")
+"""how the flags of low-precision arithmetic and of byte permutations start: engines use it where a CPU has it, and no level promises it"""
 
 
 @dataclass(frozen=True)

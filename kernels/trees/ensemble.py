@@ -99,7 +99,7 @@ def check(e: Ensemble) -> None:
 
 def _check_arrays(e: Ensemble) -> None:
     nodes, leaves = e.nodes, len(e.leaf_value)
-    kinds = {
+    kinds: dict[str, tuple[NDArray[Any], Any, int]] = {
         "roots": (e.roots, np.int32, len(e.roots)),
         "feature": (e.feature, np.int32, nodes),
         "mode": (e.mode, np.uint8, nodes),
@@ -201,4 +201,4 @@ def _step(e: Ensemble, rows: NDArray[Any], inner: NDArray[Any], at: NDArray[Any]
         node = at[k]
         taken[k] = x[k] in e.members[e.member_start[node] : e.member_start[node + 1]]
     taken = np.where(np.isnan(x), e.missing_true[at], taken)
-    return np.where(taken, e.true_child[at], e.false_child[at])
+    return np.asarray(np.where(taken, e.true_child[at], e.false_child[at]))

@@ -25,7 +25,8 @@ class Writer:
 
     def function(self, name: str, parameters: str, internal: bool = True) -> Function:
         wide = f'"prefer-vector-width"="{8 * max(self.width, 16)}"' if self.width == 64 else ""
-        return Function(name, parameters, internal, f"nounwind {wide}".strip())
+        # no-builtins: no loop becomes a call of memset or memcpy, which an image could not reach.
+        return Function(name, parameters, internal, f'nounwind "no-builtins" {wide}'.strip())
 
     def call(self, f: Function, kind: str, name: str, *arguments: tuple[str, str]) -> str:
         """The value of an intrinsic, declared once."""

@@ -98,9 +98,7 @@ class KernelWriter(RowWriter):
             if self.shape.levels:
                 f.do(f"call void @lines(ptr {at[0]}, ptr {at[1]}, ptr {bits}, ptr {slots}, ptr {lines})")
             streams = f"ptr {at[2]}, ptr {at[3]}, i64 {count}"
-            f.do(
-                f"call void @trees(ptr %tables, {streams}, ptr {lines}, ptr {sums}, ptr {numbers}, ptr %rows, i64 %n)"
-            )
+            f.do(f"call void @trees(ptr %tables, {streams}, ptr {lines}, ptr {sums}, ptr {numbers}, ptr %rows, i64 %n)")
 
 
 def kernel_ir(shape: Shape, isa: Isa) -> str:

@@ -25,9 +25,9 @@ class RankWriter(Writer):
     def _ranks(self) -> Function:
         """Ranks of one slot's values in a block, as lines of bits.
 
-            for row: x = rows[row][feature]; k = 0
-                     for each level: k = 16 k + (how many of node k's keys are <= x)
-            rank bytes, transposed -> bits[0..7] (and [8..15] where a rank has two bytes);  NaN -> bits[16]
+        for row: x = rows[row][feature]; k = 0
+                 for each level: k = 16 k + (how many of node k's keys are <= x)
+        rank bytes, transposed -> bits[0..7] (and [8..15] where a rank has two bytes);  NaN -> bits[16]
         """
         f = self.function("ranks", "ptr %tables, ptr %rows, i64 %n, ptr %slot, ptr %scratch, ptr %bits")
         keys, rank, nan = self.section(f, "keys"), self.scratch(f, "rank"), self.scratch(f, "nan")
@@ -85,7 +85,9 @@ class RankWriter(Writer):
         mask = f.value(f"{test} {self._keys} {spread}, {keys}")
         if self.width == 16:  # no instruction makes a number of a mask: add the lanes up
             ones = f.value(f"zext <16 x i1> {mask} to <16 x i32>")
-            return f.value(f"zext i32 {self.call(f, 'i32', 'llvm.vector.reduce.add.v16i32', ('<16 x i32>', ones))} to i64")
+            return f.value(
+                f"zext i32 {self.call(f, 'i32', 'llvm.vector.reduce.add.v16i32', ('<16 x i32>', ones))} to i64"
+            )
         bits = f.value(f"bitcast <16 x i1> {mask} to i16")
         return f.value(f"zext i16 {self.call(f, 'i16', 'llvm.ctpop.i16', ('i16', bits))} to i64")
 
@@ -103,11 +105,11 @@ class RankWriter(Writer):
     def _lines(self) -> Function:
         """The lines of one group, as `lines.stream` wrote them; the two cursors are moved on.
 
-            for slot: low[l] = lowest digit >= l, 16 lines
-              for bucket h of 16 ranks: above = high digits > h;  equal = high digits == h
-                for l with NaN left:   line = above | equal & low[l]
-                for l with NaN right:  line = above | NaN | equal & low[l]
-            for set: line = xor of its lines
+        for slot: low[l] = lowest digit >= l, 16 lines
+          for bucket h of 16 ranks: above = high digits > h;  equal = high digits == h
+            for l with NaN left:   line = above | equal & low[l]
+            for l with NaN right:  line = above | NaN | equal & low[l]
+        for set: line = xor of its lines
         """
         f = self.function("lines", "ptr %words_at, ptr %entries_at, ptr %bits, ptr %slots, ptr %lines")
         low = f.buffer(f"[16 x {self.line}]")
@@ -128,8 +130,8 @@ class RankWriter(Writer):
                 above, equal = self._compared(f, mine, bucket, bits)
                 for number, start in ((lefts, above), (rights, self.op(f, "or", above, nan))):
                     with f.loop(0, number) as i:
-                        digit = f.value(f"zext i8 {f.element('i8', f.load('ptr', entries), i)} to i64")
-                        least = self.load_line(f, self.line_at(f, low, digit))
+                        lowest = f.value(f"zext i8 {f.element('i8', f.load('ptr', entries), i)} to i64")
+                        least = self.load_line(f, self.line_at(f, low, lowest))
                         line = self.op(f, "or", start, self.op(f, "and", equal, least))
                         self.store_line(f, line, self.line_at(f, f.load("ptr", out), i))
                     f.store("ptr", f.at("i8", f.load("ptr", entries), number), entries)
@@ -162,7 +164,7 @@ class RankWriter(Writer):
         return f.load(self.line, above), f.load(self.line, equal)
 
     def _at_least(self, f: Function, bit: list[str]) -> list[str]:
-        """Lines of `digit >= l`, l = 0..15: l's top bit decides if the lower bits matter where x's is set, or is not."""
+        """Lines of `digit >= l`, l = 0..15: l's top bit says if the lower bits count where x's is set, or is not."""
         found = [self.byte(255)]
         for line in bit:
             found = [self.op(f, "or", line, low) for low in found] + [self.op(f, "and", line, low) for low in found]

@@ -33,8 +33,8 @@ class RowWriter(RankWriter, TreeWriter):
             for k in range(TOGETHER):
                 f.store("i64", self.word(f, words), f.at("i64", at, str(k)), 8)
             f.do(f"call void @walk(ptr {nodes}, ptr {at}, ptr {row})")
-            with f.loop(0, TOGETHER) as k:
-                number = f.index(leaf, f.load("i64", f.at("i64", at, k), 8))
+            with f.loop(0, TOGETHER) as tree:
+                number = f.index(leaf, f.load("i64", f.at("i64", at, tree), 8))
                 self._add_lookups(f, words, number, sums)
         self._finish_sums(f, sums)
         return f
@@ -46,8 +46,9 @@ class RowWriter(RankWriter, TreeWriter):
         base = self.section(f, "base")
         if self.shape.single:
             return f.variable(self.sums, f.load(self.sums, base, self.sum_bytes))
-        size = f.mul(self.header(f, "targets"), self.sum_bytes)
-        f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %margins, ptr {base}, i64 {size}, i1 false)")
+        with f.loop(0, self.header(f, "targets")) as target:
+            value = f.load(self.sums, f.at(self.sums, base, target), self.sum_bytes)
+            f.store(self.sums, value, f.at(self.sums, "%margins", target), self.sum_bytes)
         return "%margins"
 
     def _finish_sums(self, f: Function, sums: str) -> None:

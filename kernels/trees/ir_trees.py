@@ -22,12 +22,13 @@ class TreeWriter(Writer):
     def _trees(self) -> Function:
         """The trees of a group; the two cursors are moved on.
 
-            for tree: number[row] = its leaf, by the tree's kind
-                      for lookup: sums[target][row] += table[number[row]]
+        for tree: number[row] = its leaf, by the tree's kind
+                  for lookup: sums[target][row] += table[number[row]]
         """
         f = self.function(
             "trees",
-            "ptr %tables, ptr %words_at, ptr %leaves_at, i64 %count, ptr %lines, ptr %sums, ptr %numbers, ptr %rows, i64 %n",
+            "ptr %tables, ptr %words_at, ptr %leaves_at, i64 %count, "
+            "ptr %lines, ptr %sums, ptr %numbers, ptr %rows, i64 %n",
         )
         words = self.moved(f, "%words_at")
         leaves = self.moved(f, "%leaves_at")
@@ -43,7 +44,9 @@ class TreeWriter(Writer):
                         f.do(f"call void @walk_rows({arguments})")
                         add = "add_walked"
                     else:
-                        planes = self._perfect(f, one, words) if one < PROGRAM else self._program(f, one - PROGRAM, words)
+                        planes = (
+                            self._perfect(f, one, words) if one < PROGRAM else self._program(f, one - PROGRAM, words)
+                        )
                         for i, number in enumerate(self.transposed(f, planes)):
                             self.store_line(f, number, self.line_at(f, "%numbers", i))
                         bits = one % PROGRAM
@@ -121,7 +124,9 @@ class TreeWriter(Writer):
     def _add_one(self, f: Function, number: str, place: str) -> None:
         value = f.load(self.sums, f.at(self.sums, "%table", number), self.sum_bytes)
         at = f.at(self.sums, "%sums", place)
-        f.store(self.sums, f.value(f"fadd {self.sums} {f.load(self.sums, at, self.sum_bytes)}, {value}"), at, self.sum_bytes)
+        f.store(
+            self.sums, f.value(f"fadd {self.sums} {f.load(self.sums, at, self.sum_bytes)}, {value}"), at, self.sum_bytes
+        )
 
     def _add_by_bytes(self, f: Function, bits: int) -> None:
         """Four (eight) table lookups of 64 bytes each give the bytes of 64 leaves, which are then interleaved."""
@@ -187,7 +192,9 @@ class TreeWriter(Writer):
             bit = 32
             while len(found) > 1:
                 mask = "<" + ", ".join([f"i32 {bit}"] * 16) + ">"
-                is_set = f.value(f"icmp ne {index_kind} {f.value(f'and {index_kind} {number}, {mask}')}, zeroinitializer")
+                is_set = f.value(
+                    f"icmp ne {index_kind} {f.value(f'and {index_kind} {number}, {mask}')}, zeroinitializer"
+                )
                 found = [
                     f.value(f"select <16 x i1> {is_set}, {kind} {b}, {kind} {a}")
                     for a, b in zip(found[::2], found[1::2], strict=True)
@@ -212,15 +219,15 @@ class TreeWriter(Writer):
     def _walk(self) -> Function:
         """Eight walks at once: at[k] leads from a record to the record of a leaf, over the values at row[k].
 
-            do  four times: for k: record = nodes[at[k]]; x = row[k][record.feature]
-                                   at[k] = x >= boundary or (x is NaN and NaN goes right) ? record.right : record.left
-            while any at[k] moved in the last step                     (a leaf leads back to itself)
+        do  four times: for k: record = nodes[at[k]]; x = row[k][record.feature]
+                               at[k] = x >= boundary or (x is NaN and NaN goes right) ? record.right : record.left
+        while any at[k] moved in the last step                     (a leaf leads back to itself)
         """
         f = self.function("walk", "ptr %nodes, ptr %at, ptr %row")
         rows = [f.load("ptr", f.at("ptr", "%row", str(k)), self.pointer_bytes) for k in range(TOGETHER)]
         at = [f.variable("i64", f.load("i64", f.at("i64", "%at", str(k)), 8)) for k in range(TOGETHER)]
         with f.repeat() as again:
-            for step in range(4):
+            for _ in range(4):
                 before = [f.load("i64", a) for a in at]
                 after = [self._step(f, a, row) for a, row in zip(before, rows, strict=True)]
                 for a, value in zip(at, after, strict=True):
@@ -239,9 +246,13 @@ class TreeWriter(Writer):
         record = f.at("i8", "%nodes", f.mul(at, size))
         boundary = f.load(self.floats, record, self.float_bytes)
         field = f.load("i32", f.at("i8", record, str(feature)), 4)
-        x = f.load(self.floats, f.at(self.floats, row, f.value(f"zext i32 {f.value(f'lshr i32 {field}, 1')} to i64")), self.float_bytes)
+        x = f.load(
+            self.floats,
+            f.at(self.floats, row, f.value(f"zext i32 {f.value(f'lshr i32 {field}, 1')} to i64")),
+            self.float_bytes,
+        )
         reached = f.value(f"fcmp oge {self.floats} {x}, {boundary}")
-        missing = f.value(f"fcmp uno {self.floats} {x}, {boundary}")
+        missing = f.value(f"fcmp uno {self.floats} {x}, {x}")
         missing = f.value(f"and i1 {missing}, {f.value(f'trunc i32 {field} to i1')}")
         both = f.load("i64", f.at("i8", record, str(branches)), 8)
         right = f.value(f"zext i1 {f.value(f'or i1 {reached}, {missing}')} to i64")
@@ -249,7 +260,7 @@ class TreeWriter(Writer):
         return f.value(f"and i64 {taken}, {0xFFFFFFFF}")
 
     def _walk_rows(self) -> Function:
-        """The leaf number of every row of a block in one tree, as int32; eight rows at a time, the last one repeated."""
+        """The leaf number, int32, of every row of a block in one tree; eight rows at a time, the last one repeated."""
         f = self.function("walk_rows", "ptr %tables, ptr %rows, i64 %n, i64 %root, ptr %numbers")
         nodes, leaf, width = self.section(f, "walk"), self.section(f, "walk_leaf"), self.header(f, "features")
         at, row = f.buffer(f"[{TOGETHER} x i64]"), f.buffer(f"[{TOGETHER} x ptr]")

@@ -153,7 +153,7 @@ def _packed(
     levels = tuple(sorted(set(slots[:, 1].tolist())))
     kinds = tuple(sorted({c.kind for c in choices}))
     shape = Shape(e.compare, e.sum, kinds, levels, any(len(g.sets) for g in groups), e.targets == 1, rows.way)
-    temporaries = max((c.operations for c in choices), default=0)
+    temporaries = max((c.temporaries for c in choices), default=0)
     lines = max(g.lines for g in groups) + temporaries
     head = {
         "magic": MAGIC,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def atoms_of(tests: Tests) -> Atoms:
     return Atoms(np.searchsorted(owner[order], np.arange(len(tests.left) + 1)).astype(np.int64), key[order])
 
 
-def groups_of(node_tree: NDArray[np.int64], atoms: Atoms, wanted: NDArray[np.bool_], trees: int, most: int) -> list[Group]:
+def groups_of(
+    node_tree: NDArray[np.int64], atoms: Atoms, wanted: NDArray[np.bool_], trees: int, most: int
+) -> list[Group]:
     """Cut the trees into runs of at most `most` distinct atoms (a single tree may have more).
 
     node_tree: the tree of each node. wanted: the trees that are evaluated by lines.
@@ -80,7 +83,7 @@ def groups_of(node_tree: NDArray[np.int64], atoms: Atoms, wanted: NDArray[np.boo
     edges = _edges(key, starts, trees, most)
     set_nodes = nodes[counts > 1]
     groups = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         sets = set_nodes[(node_tree[set_nodes] >= a) & (node_tree[set_nodes] < b)]
         groups.append(Group(a, b, np.unique(key[starts[a] : starts[b]]), sets))
     return groups

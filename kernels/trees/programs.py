@@ -7,8 +7,8 @@
                   that only one side has is taken from it as it is (the other side's leaves fill both entries)
     in a gap      the smaller side is placed in a free block of the larger one's numbers: no further bit
 
-A tree no higher than 8 always takes the new bit: its numbers are its paths. A higher one (leaf-wise growth) fills gaps, so
-that 256 numbers last for about 256 leaves.
+A tree no higher than 8 always takes the new bit: its numbers are its paths. A higher one (leaf-wise growth) fills gaps,
+so that 256 numbers last for about 256 leaves.
 """
 
 from __future__ import annotations
@@ -22,19 +22,17 @@ MOST_BITS = 8
 
 @dataclass
 class Program:
-    """ops: (selector, where set, where not set, result), all numbers of lines; results from `first_temporary` on."""
+    """ops: (selector, where set, where not): ZERO, ONE, 2 + k for the result of op k, or ~node for a node's line."""
 
-    first_temporary: int
-    ops: list[tuple[int, int, int, int]] = field(default_factory=list)
+    ops: list[tuple[int, int, int]] = field(default_factory=list)
 
     def pick(self, selector: int, right: int, left: int) -> int:
         if right == left:
             return right
         if (right, left) == (ONE, ZERO):
             return selector
-        result = self.first_temporary + len(self.ops)
-        self.ops.append((selector, right, left, result))
-        return result
+        self.ops.append((selector, right, left))
+        return len(self.ops) + 1
 
 
 @dataclass
@@ -50,21 +48,19 @@ class _Side:
 
 @dataclass(frozen=True)
 class Made:
-    ops: list[tuple[int, int, int, int]]
+    ops: list[tuple[int, int, int]]
     bits: list[int]
     """the lines of the leaf number's bits, lowest first"""
     entries: list[tuple[int, int, int]]
     """(leaf, first number, log2 of how many) of each leaf"""
 
 
-def program_of(
-    root: int, left: list[int], right: list[int], line: dict[int, int], temporary: int, fill: bool
-) -> Made | None:
+def program_of(root: int, left: list[int], right: list[int], fill: bool) -> Made | None:
     """The program of a tree; None where 8 bits are too few.
 
-    root and the branches: a node, or ~leaf. line: node -> line. fill: place sides in gaps.
+    root and the branches: a node, or ~leaf. fill: place sides in gaps.
     """
-    program = Program(temporary)
+    program = Program()
     done: dict[int, _Side] = {}
     stack = [root]
     while stack:  # children first, without recursion: trees may be deep
@@ -75,7 +71,7 @@ def program_of(
             stack += [c for c in (right[at], left[at]) if c not in done]
             continue
         else:
-            side = _joined(program, line[at], done.pop(left[at]), done.pop(right[at]), fill)
+            side = _joined(program, ~at, done.pop(left[at]), done.pop(right[at]), fill)
             if len(side.bits) > MOST_BITS:
                 return None
             done[at] = side
@@ -100,8 +96,14 @@ def _joined(program: Program, line: int, left: _Side, right: _Side, fill: bool) 
     base = 1 << k
     # The smaller side's leaves answer to every value of the bits that it has not.
     grow = k - len(small.bits)
-    spread = [(leaf, first + (c << len(small.bits)), log) for leaf, first, log in small.entries for c in range(1 << grow)]
-    empty = [(first + (c << len(small.bits)), log) for first, log in small.free for c in range(1 << grow)] if not fill else []
+    spread = [
+        (leaf, first + (c << len(small.bits)), log) for leaf, first, log in small.entries for c in range(1 << grow)
+    ]
+    empty = (
+        [(first + (c << len(small.bits)), log) for first, log in small.free for c in range(1 << grow)]
+        if not fill
+        else []
+    )
     if fill:
         # Bits above the small side's are forced to zero instead, so that the rest of its block is free.
         for j in range(len(small.bits), k):
@@ -110,7 +112,9 @@ def _joined(program: Program, line: int, left: _Side, right: _Side, fill: bool) 
         spread = list(small.entries)
         empty = [*small.free, *((1 << j, j) for j in range(len(small.bits), k))]
     shift_big, shift_small = (0, base) if big_is_left else (base, 0)
-    entries = [(leaf, f + shift_big, n) for leaf, f, n in big.entries] + [(leaf, f + shift_small, n) for leaf, f, n in spread]
+    entries = [(leaf, f + shift_big, n) for leaf, f, n in big.entries] + [
+        (leaf, f + shift_small, n) for leaf, f, n in spread
+    ]
     free = [(f + shift_big, n) for f, n in big.free] + [(f + shift_small, n) for f, n in empty]
     return _Side(bits, entries, free)
 

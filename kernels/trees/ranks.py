@@ -48,11 +48,11 @@ class Tests:
 
     @property
     def is_set(self) -> NDArray[np.bool_]:
-        return np.diff(self.first) != 1
+        return np.asarray(np.diff(self.first) != 1)
 
     def values(self) -> NDArray[Any]:
         """The boundary of each (slot, rank)."""
-        return self.boundaries[self.slot_start[self.slot] + self.rank - 1]
+        return np.asarray(self.boundaries[self.slot_start[self.slot] + self.rank - 1])
 
     def count(self, slot: int) -> int:
         return int(self.slot_start[slot + 1] - self.slot_start[slot])
@@ -119,7 +119,7 @@ def _boundaries(e: Ensemble) -> tuple[NDArray[np.int64], NDArray[Any]]:
 def _next(values: NDArray[Any]) -> NDArray[Any]:
     """The next larger float; NaN behind infinity, which no comparison reaches. Never -0.0."""
     up = np.nextafter(values, np.array(np.inf, values.dtype), dtype=values.dtype)
-    return np.where(values == np.inf, np.array(np.nan, values.dtype), up) + np.array(0, values.dtype)
+    return np.asarray(np.where(values == np.inf, np.array(np.nan, values.dtype), up) + np.array(0, values.dtype))
 
 
 def _lower(split: NDArray[Any], strict: NDArray[np.bool_], cast: NDArray[np.uint8]) -> NDArray[Any]:
@@ -128,7 +128,8 @@ def _lower(split: NDArray[Any], strict: NDArray[np.bool_], cast: NDArray[np.uint
     whole = np.ceil(bound)  # cast(x) >= bound  <=>  cast(x) >= ceil(bound)
     bound = np.where(cast != AS_IS, whole, bound)
     # Cut towards zero, a value above c - 1 reaches a c <= 0.
-    return np.where((cast == TRUNCATE) & (whole <= 0), _next(whole - 1), bound) + np.array(0, split.dtype)
+    bound = np.where((cast == TRUNCATE) & (whole <= 0), _next(whole - 1), bound)
+    return np.asarray(bound + np.array(0, split.dtype))
 
 
 def _intervals(e: Ensemble, casts: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -19,6 +19,8 @@ from neoc.kernels.trees.walker import Walk
 
 PROGRAM, WALK = 16, 32
 _MOST_LEAVES = 256
+_LOWEST = 4
+"""height of perfect trees: a lower one is a program of few operations, and each kind is more code"""
 
 # Cycles of a block, measured on a Zen 4 with lines of 64 bytes; what counts are their ratios.
 _NODE, _OP, _STEP, _LOAD = 2.7, 6.0, 2.2, 1.5
@@ -41,10 +43,9 @@ class Trees:
     def height(self, unit: Unit) -> int:
         return int(self.forest.height[unit.tree])
 
-    def program(self, unit: Unit, line: dict[int, int], temporary: int) -> programs.Made | None:
+    def program(self, unit: Unit) -> programs.Made | None:
         root = int(self.ensemble.roots[unit.tree])
-        fill = self.height(unit) > programs.MOST_BITS
-        return programs.program_of(root, self.left, self.right, line, temporary, fill)
+        return programs.program_of(root, self.left, self.right, fill=self.height(unit) > programs.MOST_BITS)
 
 
 def lookup_cycles(bits: int, isa: Isa) -> float:
@@ -59,21 +60,26 @@ class Choice:
     kind: int
     cycles: float
     """of a block"""
-    operations: int = 0
+    program: programs.Made | None = None
+
+    @property
+    def temporaries(self) -> int:
+        """lines that it needs beside those of tests"""
+        return len(self.program.ops) if self.program else 0
 
 
 def choose(trees: Trees, unit: Unit, isa: Isa) -> Choice:
     """The cheapest kind for a tree."""
     height, count, nodes = max(1, trees.height(unit)), len(unit.lookups), len(unit.nodes)
     found = [Choice(WALK, isa.rows * (_STEP * height + _LOAD * count))]
-    if height <= 8:
+    if height <= 8 and (height >= _LOWEST):
         found.append(Choice(height, _NODE * (1 << height) + count * lookup_cycles(height, isa)))
-    dense = height <= 8 and 2 * nodes >= 1 << height
+    dense = _LOWEST <= height <= 8 and 2 * nodes >= 1 << height
     if not dense and len(unit.leaves) <= _MOST_LEAVES:
-        made = trees.program(unit, dict.fromkeys(unit.nodes.tolist(), 2), 3)
+        made = trees.program(unit)
         if made is not None:
             bits, ops = max(6, len(made.bits)), len(made.ops)
-            found.append(Choice(PROGRAM + bits, _OP * ops + count * lookup_cycles(bits, isa), ops))
+            found.append(Choice(PROGRAM + bits, _OP * ops + count * lookup_cycles(bits, isa), made))
     return min(found, key=lambda c: c.cycles)
 
 
@@ -110,28 +116,33 @@ def record(
         tables = [padded(np.ascontiguousarray(x.values[order]).view(np.uint8)) for x in unit.lookups]
         return np.array([*head, walk.root[unit.tree], len(tables[0])], np.uint32), tables
     lines = node_lines(group, trees.atoms, unit.nodes)
-    if choice.kind > PROGRAM:
-        body, entry = _program(trees, unit, choice, group, dict(zip(unit.nodes.tolist(), lines.tolist(), strict=True)))
+    if choice.program is not None:
+        body, entry = _program(unit, choice.program, choice.kind - PROGRAM, group.lines, lines, isa.line)
     else:
-        body, entry = _perfect(trees, unit, choice.kind, lines)
-    words = np.concatenate([np.array(head, np.uint32), body(isa.line)])
-    return words, [leaf_table(x.values[entry], isa) for x in unit.lookups]
+        body, entry = _perfect(trees, unit, choice.kind, lines, isa.line)
+    return np.concatenate([np.array(head, np.uint32), body]), [leaf_table(x.values[entry], isa) for x in unit.lookups]
 
 
-def _program(trees: Trees, unit: Unit, choice: Choice, group: Group, line: dict[int, int]) -> tuple[Any, NDArray[Any]]:
-    made = trees.program(unit, line, group.lines)
-    assert made is not None
-    bits = choice.kind - PROGRAM
-    outputs = made.bits + [programs.ZERO] * (bits - len(made.bits))
-    flat = np.array([v for op in made.ops for v in op] + outputs, np.uint32)
+def _program(
+    unit: Unit, made: programs.Made, bits: int, temporary: int, lines: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    operands = np.array(made.ops, np.int64).reshape(-1, 3)
+    results = np.arange(len(operands))[:, None] + 2
+    outputs = np.array(made.bits + [programs.ZERO] * (bits - len(made.bits)), np.int64)
+    flat = np.concatenate([np.hstack([operands, results]).reshape(-1), outputs])
+    node = np.searchsorted(unit.nodes, (~flat).clip(0)).clip(0, max(0, len(lines) - 1))
+    named = lines[node] if len(lines) else flat
+    place = np.where(flat < 0, named, np.where(flat < 2, flat, flat - 2 + temporary))
     entry = np.zeros(1 << bits, np.int64)
     for leaf, first, log in made.entries:
-        entry[first : first + (1 << log)] = np.searchsorted(unit.leaves, leaf)
-    count = np.array([len(made.ops)], np.uint32)
-    return lambda width: np.concatenate([count, flat * np.uint32(width)]), entry
+        entry[first : first + (1 << log)] = leaf
+    entry = np.searchsorted(unit.leaves, entry).clip(0, len(unit.leaves) - 1)
+    return np.concatenate([[len(operands)], place * width]).astype(np.uint32), entry
 
 
-def _perfect(trees: Trees, unit: Unit, height: int, lines: NDArray[np.int64]) -> tuple[Any, NDArray[Any]]:
+def _perfect(
+    trees: Trees, unit: Unit, height: int, lines: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     places = np.zeros((1 << height) - 1, np.uint32)
     entry = np.zeros(1 << height, np.int64)
     todo = [(int(trees.ensemble.roots[unit.tree]), 0, 0)]
@@ -144,4 +155,4 @@ def _perfect(trees: Trees, unit: Unit, height: int, lines: NDArray[np.int64]) ->
             todo += [(trees.left[at], depth + 1, 2 * place), (trees.right[at], depth + 1, 2 * place + 1)]
         else:
             entry[place << (height - depth) : (place + 1) << (height - depth)] = number[~at]
-    return lambda width: places * np.uint32(width), entry
+    return places * np.uint32(width), entry
