@@ -26,7 +26,8 @@ _TITLES = {
 
 
 _BEYOND = ("amx_", "avx10", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx512vbmi", "avx_ne_convert", "avx_vnni")
-"""how the flags of low-precision arithmetic and of byte permutations start: engines use it where a CPU has it, and no level promises it"""
+"""how the flags of low-precision arithmetic and byte permutations start: engines use them where a CPU has them, and no
+level promises them"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A Program in the normal form of docs/trees.md -> the ensemble that the tree compiler takes, and what stands around it.
+"""A Program in the normal form of docs/trees.md -> the ensemble for the tree compiler, and what stands around it.
 
     features --(Cast)--(category columns cut)--> TreeEnsemble --> operators of the post-transform --> outputs
 
@@ -42,6 +42,10 @@ def _reshape(x: np.ndarray, shape: np.ndarray, allowzero: int = 0) -> np.ndarray
     return x.reshape(sizes)
 
 
+def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(condition, a, b))
+
+
 def _concat(*parts: np.ndarray, axis: int) -> np.ndarray:
     return np.concatenate(parts, axis)
 
@@ -81,7 +85,7 @@ STEPS: dict[str, Callable[..., np.ndarray]] = {
     "Squeeze": lambda x, axes=None: np.squeeze(x, None if axes is None else tuple(int(a) for a in axes)),
     "Sub": lambda a, b: a - b,
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(int(a) for a in axes)),
-    "Where": lambda c, a, b: np.where(c, a, b),
+    "Where": _where,
 }
 """operator -> (*inputs, **attributes) -> its one output. This table is both what `gaps` knows and what runs."""
 
@@ -191,7 +195,7 @@ def _casts(program: Program, before: set[ir.Node], spec: TensorSpec) -> np.ndarr
     width = int(spec.shape[1]) if spec.shape else 0  # type: ignore[arg-type]
     if not any(n.op_type != "Cast" for n in before):
         return np.zeros(0, np.uint8)
-    operators = {**STEPS, "Floor": np.floor, "Ceil": np.ceil}
+    operators: dict[str, Callable[..., Any]] = {**STEPS, "Floor": np.floor, "Ceil": np.ceil}
     probe = np.repeat(np.array([[-1.5], [1.5], [-0.5], [2.0]], spec.dtype), width, axis=1)
     values: dict[str, np.ndarray] = {spec.name: probe}
     for name, value in program.model.graph.initializers.items():
@@ -206,7 +210,8 @@ def _casts(program: Program, before: set[ir.Node], spec: TensorSpec) -> np.ndarr
     if last.shape != probe.shape:
         raise ValueError("the prologue adds columns, which this engine does not follow")
     kinds = np.full(width, 255, np.uint8)
-    for kind, way in enumerate((lambda x: x, np.floor, np.trunc)):
+    ways: tuple[Callable[..., Any], ...] = (np.asarray, np.floor, np.trunc)
+    for kind, way in enumerate(ways):
         kinds[(way(probe) == last).all(axis=0) & (kinds == 255)] = kind
     if (kinds == 255).any():
         raise ValueError("the prologue computes something else than whole numbers of categories")
@@ -260,7 +265,7 @@ def _value(attribute: Any) -> Any:
 
 def _branch(ids: Any, is_leaf: Any) -> np.ndarray:
     ids, is_leaf = np.asarray(ids, np.int64), np.asarray(is_leaf, bool)
-    return np.where(is_leaf, ~ids, ids)
+    return np.asarray(np.where(is_leaf, ~ids, ids))
 
 
 def _without_single_leaves(true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

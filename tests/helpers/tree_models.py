@@ -177,7 +177,9 @@ def to_onnx(e: Ensemble, path: Any, objective: str = "") -> None:
     }
     if np.any(e.mode == MEMBER):
         ends = e.member_start[1:][e.mode == MEMBER]
-        attributes["membership_values"] = numpy_helper.from_array(np.insert(e.members, ends, np.nan).astype(e.sum_dtype))
+        attributes["membership_values"] = numpy_helper.from_array(
+            np.insert(e.members, ends, np.nan).astype(e.sum_dtype)
+        )
     kind = TensorProto.DOUBLE if e.sum == "f64" else TensorProto.FLOAT
     row = TensorProto.DOUBLE if e.compare == "f64" else TensorProto.FLOAT
     node = helper.make_node("TreeEnsemble", ["seen"], ["sums"], domain="ai.onnx.ml", name="trees", **attributes)
@@ -189,7 +191,9 @@ def to_onnx(e: Ensemble, path: Any, objective: str = "") -> None:
     nodes.append(helper.make_node("Reshape", ["sums", "flat"], ["margin"]))
     outputs = [helper.make_tensor_value_info("margin", kind, shape)]
     if objective:
-        nodes.append(helper.make_node({"logistic": "Sigmoid", "softmax": "Softmax"}[objective], ["margin"], ["prediction"]))
+        nodes.append(
+            helper.make_node({"logistic": "Sigmoid", "softmax": "Softmax"}[objective], ["margin"], ["prediction"])
+        )
         outputs.insert(0, helper.make_tensor_value_info("prediction", kind, shape))
     if objective == "softmax":
         nodes.append(helper.make_node("ArgMax", ["margin"], ["label"], axis=1, keepdims=0))

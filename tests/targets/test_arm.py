@@ -11,7 +11,7 @@ from neoc.targets import arm
 
 def test_the_baseline_asks_for_nothing_that_armv8a_leaves_optional() -> None:
     target = load_target("aarch64")
-    assert (target.arch, target.level, target.engines) == ("aarch64", "armv8-a", ("tvm",))
+    assert (target.arch, target.level, target.engines) == ("aarch64", "armv8-a", ("trees", "tvm"))
     assert target.features == {"fp", "asimd"}
     assert target.fact("mcpu") == "generic"
     assert target.fact("triple") == "aarch64-linux-gnu"

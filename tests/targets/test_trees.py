@@ -12,6 +12,7 @@ from tree_models import ALL_MODES, drawn, from_xgboost, rows_for, same_bits, to_
 
 from neoc.compile import compile_model
 from neoc.compile.artifact import Artifact
+from neoc.compile.contracts import EngineOptions
 from neoc.compile.errors import NeocError
 from neoc.compile.frontends import load
 from neoc.compile.options import CompileOptions
@@ -20,6 +21,8 @@ from neoc.targets import get_target, open_artifact
 from neoc.targets.engines.trees import Trees
 
 pytestmark = pytest.mark.needs("llvmlite")
+
+_OPTIONS = EngineOptions()
 
 
 def test_xgboost_end_to_end(tmp_path: Path) -> None:
@@ -42,3 +45,74 @@ def test_xgboost_end_to_end(tmp_path: Path) -> None:
     variant = Artifact.open(tmp_path / "m.neoc").variant(None)
     assert variant["steps"][0]["engine"] == "trees"
     assert variant["level"] == "executed"
+
+
+@pytest.mark.parametrize("total", ["f32-sequential", "f64"])
+def test_classes_sets_and_labels(total: str, tmp_path: Path) -> None:
+    ensemble = drawn(4, trees=30, height=5, full=0.9, targets=3, total=total, modes=ALL_MODES)
+    to_onnx(ensemble, tmp_path / "m.onnx", "softmax")
+    program = load(tmp_path / "m.onnx", {})
+    target = get_target("host")
+    assert Trees().gaps(program, target) == ()
+    rows = rows_for(ensemble, 700, infinite=False)
+    session = _built(program, tmp_path)
+    got = session.run({"features": rows})
+    want = evaluate(ensemble, rows)
+    assert same_bits(got["margin"], want)
+    assert (got["label"] == want.argmax(1)).all()
+    np.testing.assert_allclose(got["prediction"].sum(1), 1, rtol=1e-5)
+    got["margin"][:] = 0
+    assert same_bits(session.run({"features": rows})["margin"], want)
+    session.close()
+    with pytest.raises(NeocError):
+        session.run({"features": rows})
+
+
+def test_float64_features(tmp_path: Path) -> None:
+    ensemble = drawn(6, trees=30, height=6, full=0.9, compare="f64", total="f64", modes=(LEQ,))
+    to_onnx(ensemble, tmp_path / "m.onnx")
+    rows = rows_for(ensemble, 600)
+    got = _built(load(tmp_path / "m.onnx", {}), tmp_path).run({"features": rows})["margin"]
+    assert same_bits(got, evaluate(ensemble, rows)[:, 0])
+
+
+def _built(program: object, folder: Path) -> object:
+    engine, target = Trees(), get_target("host")
+    variant = engine.variants(program, target, _OPTIONS)[0]
+    out = folder / "built"
+    out.mkdir()
+    built = engine.build(program, target, variant, out)
+    members = {n: memoryview(p.read_bytes()) for n, p in built.members.items()}
+    return engine.open(members, program.signature, variant, 1, None)
+
+
+def test_gaps_name_what_is_no_pure_tree_program(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    ensemble = drawn(4)
+    to_onnx(ensemble, tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node[-1].output[0] = "shaped"
+    model.graph.node.append(helper.make_node("CumSum", ["shaped", "zero"], ["margin"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.int64), "zero"))
+    next(a for n in model.graph.node for a in n.attribute if a.name == "aggregate_function").i = 0
+    onnx.save(model, tmp_path / "m.onnx")
+    gaps = Trees().gaps(load(tmp_path / "m.onnx", {}), get_target("host"))
+    assert {g.operator for g in gaps} == {"CumSum", "TreeEnsemble"}
+    assert any("aggregate_function" in g.reason for g in gaps)
+
+
+def test_opening_needs_no_compiler(tmp_path: Path) -> None:
+    to_onnx(drawn(4), tmp_path / "m.onnx")
+    compile_model(tmp_path / "m.onnx", "host", CompileOptions(engines=("trees",)), output=tmp_path / "m.neoc")
+    code = """
+import sys, numpy as np
+from neoc.targets import open_artifact
+with open_artifact(sys.argv[1]) as s:
+    s.run({"features": np.zeros((3, 7), np.float32)})
+heavy = [m for m in sys.modules if m.split(".")[0] in ("llvmlite", "numba", "onnx", "onnx_ir", "onnxruntime")]
+print(heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.neoc")], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

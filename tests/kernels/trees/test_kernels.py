@@ -27,19 +27,19 @@ def _isas() -> list[tuple[str, Isa]]:
 
 ISAS = _isas()
 CASES = {
-    "one small tree": dict(trees=1, height=2, full=1.0),
-    "full, height 6": dict(trees=40, height=6, full=1.0),
-    "height 8": dict(trees=12, height=8, full=0.95),
-    "ragged": dict(trees=30, height=12, full=0.8),
-    "deep and large": dict(trees=3, height=20, full=0.86),
-    "stumps": dict(trees=50, height=1, full=1.0),
-    "many values": dict(trees=40, height=7, full=1.0, splits=3000, features=2),
-    "classes": dict(trees=33, height=5, full=0.9, targets=5),
-    "f64": dict(trees=20, height=7, full=0.9, compare="f64", total="f64", modes=(LEQ,)),
-    "f32 compared, f64 added": dict(trees=20, height=6, full=0.9, total="f64", modes=(LEQ,)),
-    "every mode": dict(trees=25, height=6, full=0.9, modes=ALL_MODES),
-    "sets, walked": dict(trees=4, height=14, full=0.9, modes=(LT, MEMBER)),
-    "many columns": dict(trees=20, height=6, full=1.0, features=400),
+    "one small tree": {"trees": 1, "height": 2, "full": 1.0},
+    "full, height 6": {"trees": 40, "height": 6, "full": 1.0},
+    "height 8": {"trees": 12, "height": 8, "full": 0.95},
+    "ragged": {"trees": 30, "height": 12, "full": 0.8},
+    "deep and large": {"trees": 3, "height": 20, "full": 0.86},
+    "stumps": {"trees": 50, "height": 1, "full": 1.0},
+    "many values": {"trees": 40, "height": 7, "full": 1.0, "splits": 3000, "features": 2},
+    "classes": {"trees": 33, "height": 5, "full": 0.9, "targets": 5},
+    "f64": {"trees": 20, "height": 7, "full": 0.9, "compare": "f64", "total": "f64", "modes": (LEQ,)},
+    "f32 compared, f64 added": {"trees": 20, "height": 6, "full": 0.9, "total": "f64", "modes": (LEQ,)},
+    "every mode": {"trees": 25, "height": 6, "full": 0.9, "modes": ALL_MODES},
+    "sets, walked": {"trees": 4, "height": 14, "full": 0.9, "modes": (LT, MEMBER)},
+    "many columns": {"trees": 20, "height": 6, "full": 1.0, "features": 400},
 }
 
 
@@ -146,14 +146,14 @@ def test_two_threads_and_many_callers_give_the_same() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (dict(features=3), "feature"),
-        (dict(targets=0), "targets"),
-        (dict(roots=np.array([0, 0], np.int32)), "reached"),
-        (dict(true_child=np.array([0], np.int32)), "reached"),
-        (dict(true_child=np.array([99], np.int32)), "does not exist"),
-        (dict(split=np.array([np.nan], np.float32)), "NaN"),
-        (dict(leaf_target=np.array([0, 7], np.int32)), "target"),
-        (dict(mode=np.array([9], np.uint8)), "mode"),
+        ({"features": 3}, "feature"),
+        ({"targets": 0}, "targets"),
+        ({"roots": np.array([0, 0], np.int32)}, "reached"),
+        ({"true_child": np.array([0], np.int32)}, "reached"),
+        ({"true_child": np.array([99], np.int32)}, "does not exist"),
+        ({"split": np.array([np.nan], np.float32)}, "NaN"),
+        ({"leaf_target": np.array([0, 7], np.int32)}, "target"),
+        ({"mode": np.array([9], np.uint8)}, "mode"),
     ],
 )
 def test_a_malformed_ensemble_reaches_no_generator(change: dict[str, object], why: str) -> None:
