@@ -177,17 +177,26 @@ def take_apart(program: Program) -> Parts:
             "operator": n.op_type,
             "inputs": ["" if v is None else v.name for v in n.inputs],
             "output": n.outputs[0].name,
-            "attributes": {a.name: a.value for a in n.attributes.values()},
+            "attributes": _attributes(n),
         }
         for n in after
     )
-    used = {name for step in steps for name in step["inputs"]}
+    used = {str(v.name) if v is not None else "" for n in after for v in n.inputs}
     constants = {
         name: value.const_value.numpy()
         for name, value in program.model.graph.initializers.items()
         if name in used and value.const_value is not None
     }
-    return Parts(ensemble, str(node.outputs[0].name), steps, constants)
+    margin = str(node.outputs[0].name)
+    known = {margin, *constants, *(str(n.outputs[0].name) for n in after)}
+    wanted = used | {output.name for output in program.signature.outputs}
+    if strangers := sorted(str(name) for name in wanted - known):
+        raise ValueError(f"{strangers[0] or 'a left-out input'} is read behind the trees, and is no result of them")
+    return Parts(ensemble, margin, steps, constants)
+
+
+def _attributes(node: ir.Node) -> dict[str, Any]:
+    return {str(a.name): a.value for a in node.attributes.values()}
 
 
 def _casts(program: Program, before: set[ir.Node], spec: TensorSpec) -> np.ndarray:
@@ -205,7 +214,7 @@ def _casts(program: Program, before: set[ir.Node], spec: TensorSpec) -> np.ndarr
     for node in program.nodes():
         if node in before:
             arguments = [values[str(v.name)] for v in node.inputs if v is not None]
-            last = operators[node.op_type](*arguments, **{a.name: a.value for a in node.attributes.values()})
+            last = operators[node.op_type](*arguments, **_attributes(node))
             values[str(node.outputs[0].name)] = last
     if last.shape != probe.shape:
         raise ValueError("the prologue adds columns, which this engine does not follow")
