@@ -45,7 +45,7 @@ class Predictor:
         self._tables = _aligned(len(raw))
         self._tables[:] = raw
         self._tables_at = _address(self._tables)
-        self._block, self._threads = rows, threads
+        self._block, self._threads, self._guard = rows, threads, jit.guarded()
         self.features, self.targets = self.header["features"], self.header["targets"]
         self.row, self.total = np.dtype(row), np.dtype(total)
         self._scratch: list[tuple[int, NDArray[np.uint8]]] = [self._fresh() for _ in range(threads)]
@@ -60,14 +60,16 @@ class Predictor:
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """rows [n, features], C-contiguous -> margins [n, targets]."""
-        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self.features:
+        if (rows.dtype is not self.row and rows.dtype != self.row) or rows.ndim != 2 or rows.shape[1] != self.features:
             why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[n, {self.features}]"
             raise KernelInputError("rows do not fit the trees", why=why)
         if not rows.flags.c_contiguous:
             rows = np.ascontiguousarray(rows)
         out = np.empty((len(rows), self.targets), self.total)
-        if jit.guarded():
+        if self._guard:
             self._guarded(rows, out)
+        elif len(rows) <= self._block:  # one block or a few rows: nothing to share out
+            self._run(rows.__array_interface__["data"][0], len(rows), out.__array_interface__["data"][0])
         else:
             self.run(rows.__array_interface__["data"][0], len(rows), out.__array_interface__["data"][0])
         return out

@@ -106,15 +106,17 @@ def find_gaps(program: Program, engine: str) -> tuple[Gap, ...]:
     """Every reason why the program is no pure tree program."""
     nodes = list(program.nodes())
     trees = [n for n in nodes if _is_trees(n)]
-    if len(trees) != 1:
+    found: list[Gap] = []
+    if len(trees) == 1:
+        found += [*_tree_gaps(trees[0], engine), *_input_gaps(program, trees[0], engine)]
+    else:
         reason = f"the program has {len(trees)} TreeEnsemble nodes; this engine takes exactly one"
-        return (Gap(engine, "", "", reason, suggestion="use another engine"),)
-    found = [*_tree_gaps(trees[0], engine), *_input_gaps(program, trees[0], engine)]
-    before = _before(trees[0])
+        found.append(Gap(engine, "", "", reason, suggestion="use another engine"))
+    before = _before(trees[0]) if len(trees) == 1 else set()
     for node in nodes:
-        if node is trees[0]:
-            continue
         name, op = label(node), node.op_type
+        if _is_trees(node):
+            continue
         if node in before and op not in ("Cast", "Where", "Floor", "Ceil", "Less"):
             found.append(Gap(engine, name, op, "it changes the features before the trees", where_of(node)))
         elif node not in before and (node.domain or op not in STEPS or len(node.outputs) != 1):
