@@ -32,6 +32,7 @@ FRAMEWORKS = {
         "compile/frontends/torch",
         "bench/torch_models.py",
         "targets/engines/neuron/runtime",
+        "targets/engines/torch_neuronx",
         "targets/standins/modules/",
     ),
     "tvm": "targets/engines/tvm",
