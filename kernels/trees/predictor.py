@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -15,6 +16,7 @@ from neoc.kernels.errors import KernelCompileError, KernelInputError
 from neoc.kernels.trees import code
 from neoc.kernels.trees.layout import HEADER, MAGIC
 
+_addressof, _from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 _PACK = struct.Struct("5Q").pack
 _COSTS_A_THREAD = 100_000
 """rows x trees below which a second thread costs more than it saves"""
@@ -69,9 +71,9 @@ class Predictor:
         if self._guard:
             self._guarded(rows, out)
         elif len(rows) <= self._block:  # one block or a few rows: nothing to share out
-            self._run(rows.__array_interface__["data"][0], len(rows), out.__array_interface__["data"][0])
+            self._run(_quick_address(rows), len(rows), _quick_address(out))
         else:
-            self.run(rows.__array_interface__["data"][0], len(rows), out.__array_interface__["data"][0])
+            self.run(_address(rows), len(rows), _address(out))
         return out
 
     def run(self, rows: int, count: int, out: int) -> None:
@@ -116,6 +118,14 @@ class Predictor:
 
 
 def _nothing() -> None: ...
+
+
+def _quick_address(array: NDArray[Any]) -> int:
+    """As `_address`, in a quarter of its microsecond where the array may be written to and is not empty."""
+    try:
+        return _addressof(_from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return _address(array)
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -190,3 +190,14 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     for rows in (np.zeros((3, 6), np.float32), np.zeros((3, 7)), np.zeros(7, np.float32)):
         with pytest.raises(KernelInputError):
             predictor(rows)
+
+
+def test_rows_that_may_not_be_written_to_are_read_where_they_lie() -> None:
+    ensemble = drawn(8)
+    rows = rows_for(ensemble, 40)
+    want = evaluate(ensemble, rows)
+    rows.flags.writeable = False
+    predictor = compile_ensemble(ensemble, ISAS[-1][1])
+    assert same_bits(predictor(rows), want)
+    assert same_bits(predictor(rows[:1]), want[:1])
+    assert same_bits(predictor(np.asfortranarray(rows)), want)
