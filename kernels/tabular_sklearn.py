@@ -44,7 +44,8 @@ def _apply(transformer: Any, blocks: list[Block], names: list[str] | None) -> li
         return made
     if kind == "Pipeline":
         for _, inner in transformer.steps:
-            blocks = _apply(inner, blocks, None)
+            # Only the first step sees the table, and its names.
+            blocks, names = _apply(inner, blocks, names), None
         return blocks
     if kind not in _READERS:
         raise _refuse(transformer, "this class is not known", f"use one of {', '.join(sorted(_READERS))}")

@@ -23,6 +23,7 @@ from neoc.compile.passes.inline_if import InlineIf
 from neoc.compile.passes.legalize import Legalize
 from neoc.compile.passes.lift_constants import LiftConstants
 from neoc.compile.passes.manager import Callback, Pass, Repeat, run
+from neoc.compile.passes.tree_ensembles import TreeEnsembles
 from neoc.compile.passes.unique_names import UniqueNames
 from neoc.compile.passes.unroll_loops import UnrollLoops
 from neoc.compile.program import Program
@@ -47,6 +48,7 @@ __all__ = [
     "LiftConstants",
     "Pass",
     "Repeat",
+    "TreeEnsembles",
     "UniqueNames",
     "UnrollLoops",
     "fold_steps",
@@ -74,6 +76,7 @@ DEFAULT: tuple[Pass, ...] = (
     InitializerInputs(),
     LiftConstants(),
     ConvertOpset(),
+    TreeEnsembles(),
     TIDY,
 )
 

@@ -124,5 +124,20 @@ class StringNormalizer(OnnxStringNormalizer):
         return cout
 
 
-OPERATORS: list[type[OpRun]] = [BatchNormalization, Loop, LpNormalization, StringNormalizer]
+class TreeEnsemble(OpRun):
+    """ai.onnx.ml 5; onnx 1.23 reads the sets of categories in another order than they are written, ends one at a zero,
+    and takes the wrong leaf for a tree that is one."""
+
+    op_domain = "ai.onnx.ml"
+
+    def _run(self, x: Any, **attributes: Any) -> tuple[Any, ...]:
+        from neoc.compile.frontends.trees import form, walk
+
+        given = {name: value for name, value in attributes.items() if value is not None}
+        if given.get("aggregate_function", 1) != 1 or given.get("post_transform", 0) != 0:
+            raise ValueError("a TreeEnsemble that does not sum, or transforms its sum, is not implemented")
+        return (walk.evaluate(form.from_attributes(given, x.shape[1], {}), x),)
+
+
+OPERATORS: list[type[OpRun]] = [BatchNormalization, Loop, LpNormalization, StringNormalizer, TreeEnsemble]
 """for ReferenceEvaluator(new_ops=...)"""

@@ -15,6 +15,8 @@ from neoc.compile.frontends.trees.columns import FEATURES, Table, lower
 from neoc.compile.frontends.trees.ensemble import Ensemble
 from neoc.compile.frontends.trees.lightgbm import ZERO
 from neoc.compile.frontends.trees.model import Linear, TreeModel
+from neoc.compile.frontends.trees.samples import HINTS, Hints, hints_of_table
+from neoc.compile.frontends.trees.sklearn import Estimator
 from neoc.compile.frontends.trees.transforms import TRANSFORMS, Outputs
 from neoc.kernels.tabular import Block
 
@@ -110,6 +112,16 @@ def build(model: TreeModel, blocks: Sequence[Block] = (), table: Table | None = 
         value = b.cast(value, dtype)
     scored(b, model, value, outputs)
     return finished(b, inputs, outputs, metadata_of(model, table))
+
+
+def build_estimator(found: Estimator) -> onnx.ModelProto:
+    """The whole graph of a scikit-learn model, and what it takes as samples."""
+    made = build(found.model, found.blocks, found.table)
+    hints = Hints(found.allows_nan, found.allows_infinity)
+    if found.table is not None:
+        hints = hints_of_table(found.blocks, found.table, found.allows_nan)
+    made.metadata_props.add(key=HINTS, value=hints.to_json())
+    return made
 
 
 def scored(b: Builder, model: TreeModel, features: str, outputs: Outputs) -> None:

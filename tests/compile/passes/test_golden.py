@@ -26,6 +26,7 @@ from neoc.compile.passes import (
     LiftConstants,
     Pass,
     Repeat,
+    TreeEnsembles,
     UniqueNames,
 )
 from neoc.compile.passes.text import render
@@ -58,6 +59,18 @@ def _old() -> Program:
     return before
 
 
+def _stump() -> Program:
+    return program(
+        """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
+        g (float[2,3] x) => (float[2,1] y) {
+            y = ai.onnx.ml.TreeEnsembleRegressor <n_targets = 1, base_values = [0.5], nodes_treeids = [0, 0, 0],
+                nodes_nodeids = [0, 1, 2], nodes_featureids = [2, 0, 0], nodes_modes = ["BRANCH_LT", "LEAF", "LEAF"],
+                nodes_values = [1.5, 0.0, 0.0], nodes_truenodeids = [1, 0, 0], nodes_falsenodeids = [2, 0, 0],
+                nodes_missing_value_tracks_true = [1, 0, 0], target_treeids = [0, 0], target_nodeids = [1, 2],
+                target_ids = [0, 0], target_weights = [-1.0, 2.0]> (x) }"""
+    )
+
+
 CASES: dict[str, tuple[Callable[[], Program], Pass]] = {
     "unique_names": (lambda: graph(BRANCHES, one=ONE), UniqueNames()),
     "inline_functions": (_function, InlineFunctions()),
@@ -74,6 +87,7 @@ CASES: dict[str, tuple[Callable[[], Program], Pass]] = {
         ),
         ConvertOpset(),
     ),
+    "tree_ensembles": (_stump, TreeEnsembles()),
     "infer_shapes": (
         lambda: graph(
             '(float["n",3] x) => (float y) { a = MatMul(x, w) y = Transpose(a) }', w=np.ones((3, 5), np.float32)
