@@ -37,7 +37,9 @@ class TreeEnsembles:
         if not any(_is_old(node) for node in program.nodes()):
             return program
         version = program.model.opset_imports.get(ML, 1)
-        if version > VERSION or any(n.domain == ML and not _is_old(n) and _differs(n, version) for n in program.nodes()):
+        if version > VERSION or any(
+            n.domain == ML and not _is_old(n) and _differs(n, version) for n in program.nodes()
+        ):
             return program
         copy = program.clone()
         names = g.Names(copy.model)
@@ -226,7 +228,10 @@ def _are_plain(classes: Array) -> bool:
 
 def _always_voted_for(get: _Attributes, prefix: str, ids: Array, targets: int) -> bool:
     """Whether each target has a tree whose every leaf votes for it."""
-    tree, leaf = get.integers("nodes_treeids"), np.array([str(m) in ("LEAF", "b'LEAF'") for m in get.listed("nodes_modes")])
+    tree, leaf = (
+        get.integers("nodes_treeids"),
+        np.array([str(m) in ("LEAF", "b'LEAF'") for m in get.listed("nodes_modes")]),
+    )
     leaves = dict(zip(*map(np.ndarray.tolist, np.unique(tree[leaf], return_counts=True)), strict=True))
     votes = np.unique(np.stack([get.integers(f"{prefix}_treeids"), get.integers(f"{prefix}_nodeids"), ids]), axis=1)
     counts: dict[tuple[int, int], int] = {}

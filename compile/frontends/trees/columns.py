@@ -200,4 +200,3 @@ def known_values(blocks: Sequence[Block]) -> dict[int, tuple[tuple[Any, ...], bo
             strict = block.unknown == "error" or found.get(block.column, ((), False))[1]
             found[block.column] = (block.categories, strict)
     return found
-

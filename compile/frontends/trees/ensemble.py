@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neoc.compile.errors import InvalidModel
+from neoc.compile.errors import InvalidInput, InvalidModel
 
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +18,7 @@ LEQ, LT, GTE, GT, EQ, NEQ, MEMBER = range(7)
 MOST_DEPTH = 4096
 """levels; no training library grows a tree this deep on purpose, and runtimes walk trees by recursion"""
 
-MOST_NODES = 1 << 26
+MOST_NODES = 1 << 25
 """of one ensemble, vector leaves written out; the file of a bigger one passes protobuf's 2 GB"""
 
 
@@ -106,6 +106,18 @@ def broken(why: str, where: str = "") -> InvalidModel:
     return InvalidModel("the tree model is broken", where=where, why=why, fix="save it again from the library it is of")
 
 
+def kept_rounds(wanted: int, total: int) -> int:
+    """`wanted` where the model has as many boosting rounds. Raises InvalidInput."""
+    if 1 <= wanted <= total:
+        return wanted
+    raise InvalidInput(
+        f"{wanted} boosting rounds are asked for",
+        where="--option iterations",
+        why=f"the model has {total}",
+        fix=f"give a number from 1 to {total}, or leave the option out",
+    )
+
+
 # ---- checks --------------------------------------------------------------------------------------------
 
 
@@ -132,7 +144,12 @@ def _check(e: Ensemble) -> None:
     if np.isnan(e.threshold).any():
         raise broken("its thresholds hold NaN")
     sizes = np.diff(e.member_start)
-    if e.member_start[0] != 0 or e.member_start[-1] != len(e.members) or (sizes < 0).any() or sizes[e.mode != MEMBER].any():
+    if (
+        e.member_start[0] != 0
+        or e.member_start[-1] != len(e.members)
+        or (sizes < 0).any()
+        or sizes[e.mode != MEMBER].any()
+    ):
         raise broken("the sets of its categorical splits overlap")
     _check_structure(e)
 

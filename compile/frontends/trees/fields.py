@@ -9,6 +9,7 @@ import numpy as np
 
 from neoc.compile.frontends.trees.ensemble import Array, broken
 
+
 def parse_json(data: bytes) -> Any:
     """The JSON value in `data`. Raises InvalidModel where it is none."""
     try:

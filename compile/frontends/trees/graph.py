@@ -184,4 +184,3 @@ def finished(b: Builder, inputs: Sequence[Input], outputs: Outputs, metadata: di
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="neoc")
     helper.set_model_props(model, metadata)
     return model
-

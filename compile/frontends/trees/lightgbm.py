@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neoc.compile.errors import UnsupportedModel
-from neoc.compile.frontends.trees.ensemble import LEQ, MEMBER, Array, Ensemble, Nodes, broken, build
+from neoc.compile.frontends.trees.ensemble import LEQ, MEMBER, Array, Ensemble, Nodes, broken, build, kept_rounds
 from neoc.compile.frontends.trees.model import TreeModel
 
 ZERO = float(np.float32(1e-35))
@@ -66,9 +66,7 @@ def read(data: bytes, iterations: int | str | None) -> TreeModel:
         raise broken(f"it has {len(names)} feature names for {features} features", "header")
     total = kept = len(blocks) // per_round
     if isinstance(iterations, int):
-        if not 1 <= iterations <= total:
-            raise broken(f"{iterations} boosting rounds are asked for, and it has {total}")
-        kept = iterations
+        kept = kept_rounds(iterations, total)
     transform, options = _objective(header.get("objective", ""), per_round)
     trees = [_Tree.of(block, features, f"tree {i}") for i, block in enumerate(blocks[: kept * per_round])]
     ensemble, zero_missing = _joined(trees, features, per_round)

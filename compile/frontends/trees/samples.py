@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neoc.compile.frontends.trees.columns import CATEGORIES, FEATURES, Table, known_values
+from neoc.compile.frontends.trees.columns import CATEGORIES, Table, known_values
 from neoc.compile.frontends.trees.ensemble import MEMBER, Array, Ensemble
 from neoc.kernels.tabular import Block, Numeric
 
@@ -86,7 +86,7 @@ def _scale(steps: dict[str, Any]) -> Column:
     if "bucketise" in steps:
         edges = steps["bucketise"] or (0.0,)
         return Column((edges[0] + edges[-1]) / 2, max(edges[-1] - edges[0], 1e-6))
-    if "multiply" in steps and steps["multiply"]:  # x * scale + low, from 0 to 1
+    if steps.get("multiply"):  # x * scale + low, from 0 to 1
         return Column((0.5 - steps.get("add", 0.0)) / steps["multiply"], abs(0.5 / steps["multiply"]))
     return Column(float(steps.get("subtract", steps.get("impute", 0.0)) or 0.0), abs(float(steps.get("divide", 1.0))))
 
@@ -189,7 +189,9 @@ def _codes(e: Ensemble, column: int, feature: Array, rows: int, rng: np.random.G
     owner = np.repeat(feature, np.diff(e.member_start))
     known = np.unique(e.members[owner == column]).astype(np.float64)
     most = float(known.max(initial=1.0))
-    made = np.where(rng.random(rows) < 0.6, rng.choice(known, rows) if len(known) else 0.0, rng.integers(0, int(most) + 3, rows))
+    made = np.where(
+        rng.random(rows) < 0.6, rng.choice(known, rows) if len(known) else 0.0, rng.integers(0, int(most) + 3, rows)
+    )
     if odd:
         oddities = np.array([-1.0, -0.5, -0.0, 0.5, most + 0.5, most + 1, 31.0, 32.0, 1e6, 16777216.0, -1e9, 1e10])
         where = rng.random(rows) < 0.1

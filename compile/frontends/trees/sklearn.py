@@ -48,7 +48,9 @@ def _read(estimator: Any) -> Estimator:
     if kind == "Pipeline":
         return _pipeline(estimator)
     if kind not in _READERS:
-        raise _unsupported(kind, "neoc does not know this class", f"it knows {', '.join(sorted(_READERS))} and Pipeline")
+        raise _unsupported(
+            kind, "neoc does not know this class", f"it knows {', '.join(sorted(_READERS))} and Pipeline"
+        )
     made = _READERS[kind](estimator)
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None and not made.model.feature_names:
@@ -103,7 +105,9 @@ def _width(blocks: list[Block]) -> list[int]:
 # ---- trees of sklearn.tree -----------------------------------------------------------------------------
 
 
-def _trees(trees: list[Any], values: list[Array], features: int, targets: int, owner: Array, columns: list[Array] | None = None) -> Ensemble:
+def _trees(
+    trees: list[Any], values: list[Array], features: int, targets: int, owner: Array, columns: list[Array] | None = None
+) -> Ensemble:
     """values: of each tree [nodes] or [nodes, T]; owner: the target of each tree; columns: feature -> input column."""
     sizes = np.array([tree.node_count for tree in trees], np.int64)
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
@@ -117,7 +121,9 @@ def _trees(trees: list[Any], values: list[Array], features: int, targets: int, o
     feature = join("feature").astype(np.int64)
     if columns is not None:
         parts = np.split(feature, roots[1:])
-        feature = np.concatenate([np.where(p >= 0, c[np.clip(p, 0, len(c) - 1)], p) for p, c in zip(parts, columns, strict=True)])
+        feature = np.concatenate(
+            [np.where(p >= 0, c[np.clip(p, 0, len(c) - 1)], p) for p, c in zip(parts, columns, strict=True)]
+        )
     if not leaf.all() and feature[~leaf].min() < 0:
         raise broken("a split names no feature")
     nodes = Nodes(
@@ -164,7 +170,9 @@ def _averaged(estimator: Any, trees: list[Any]) -> Estimator:
     classifier = hasattr(estimator, "classes_")
     outputs = int(estimator.n_outputs_)
     if classifier and outputs > 1:
-        raise _unsupported(type(estimator).__name__, f"it predicts {outputs} outputs at once", "train one model for each")
+        raise _unsupported(
+            type(estimator).__name__, f"it predicts {outputs} outputs at once", "train one model for each"
+        )
     classes = _classes(estimator) if classifier else ()
     targets = len(classes) if classifier else outputs
     values = []
@@ -196,7 +204,10 @@ def _classes(estimator: Any) -> tuple[Any, ...]:
 
 
 def _version(estimator: Any) -> str:
-    return str(getattr(estimator, "_sklearn_version", "") or getattr(estimator, "__dict__", {}).get("_sklearn_version", "unknown"))
+    return str(
+        getattr(estimator, "_sklearn_version", "")
+        or getattr(estimator, "__dict__", {}).get("_sklearn_version", "unknown")
+    )
 
 
 def _tree(estimator: Any) -> Estimator:
@@ -321,7 +332,9 @@ def _category_columns(estimator: Any, features: int) -> dict[int, list[Any]]:
 def _are_codes(known: list[Any]) -> bool:
     """Whether every category is a whole number that a MEMBER node can hold, so that no encoder is needed."""
     numbers = [k for k in known if k == k]
-    return all(isinstance(k, int | float) and not isinstance(k, bool) and 0 <= k < 1 << 24 and k == int(k) for k in numbers)
+    return all(
+        isinstance(k, int | float) and not isinstance(k, bool) and 0 <= k < 1 << 24 and k == int(k) for k in numbers
+    )
 
 
 def _codes(known: list[Any]) -> tuple[float, ...]:

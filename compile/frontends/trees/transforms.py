@@ -159,7 +159,9 @@ def _average_votes(b: Builder, total: str, model: TreeModel, outputs: Outputs) -
 
 def _sklearn_binary(b: Builder, total: str, model: TreeModel, outputs: Outputs) -> None:
     """Boosting for two classes: class 1 where the margin is at least 0 (GradientBoosting, HistGradientBoosting)."""
-    positive = b.add("GreaterOrEqual" if model.transform_options.get("at_zero") else "Greater", total, b.constant(0, stem="zero"))
+    positive = b.add(
+        "GreaterOrEqual" if model.transform_options.get("at_zero") else "Greater", total, b.constant(0, stem="zero")
+    )
     _with_classes(b, b.squeezed(b.cast(positive, "int64")), model, outputs)
     p = _sigmoid(b, total, model)
     outputs.add("probability", b.add("Concat", b.add("Sub", b.constant(1, stem="one"), p), p, axis=1), b.dtype, 2)

@@ -16,7 +16,17 @@ import numpy as np
 
 from neoc.compile.errors import UnsupportedModel
 from neoc.compile.frontends.trees import fields as f
-from neoc.compile.frontends.trees.ensemble import LT, MEMBER, Array, Ensemble, Nodes, broken, build, with_base
+from neoc.compile.frontends.trees.ensemble import (
+    LT,
+    MEMBER,
+    Array,
+    Ensemble,
+    Nodes,
+    broken,
+    build,
+    kept_rounds,
+    with_base,
+)
 from neoc.compile.frontends.trees.model import Linear, TreeModel
 
 _MOST = 2**31 - 1
@@ -115,10 +125,11 @@ def read(document: Any, iterations: int | str | None) -> TreeModel:
         "feature_types": _names(list(types), params.features, "feature_types"),
     }
     if name == "gblinear":
+        # Booster.predict uses all of a linear model whatever rounds it is asked for.
         return TreeModel(core=_linear(booster, params, base), **shared)
     model = f.child(booster if name == "gbtree" else f.child(booster, "gbtree", name), "model", name)
     drop = f.reals(booster, "weight_drop", "learner.gradient_booster", None, "float32") if name == "dart" else None
-    ensemble, kept, notes = _trees(model, params, drop, _wanted(learner, iterations))
+    ensemble, kept, notes = _trees(model, params, drop, _wanted(learner, iterations), isinstance(iterations, int))
     columns = tuple(int(c) for c in np.flatnonzero(ensemble.categorical))
     return TreeModel(
         core=with_base(ensemble, base),
@@ -182,7 +193,9 @@ def _base(params: _Params, objective: Objective) -> Array:
     if not np.isfinite(margins).all():
         raise broken(f"'base_score' {params.base.tolist()} has no finite margin", "learner.learner_model_param")
     if len(margins) not in (1, params.groups):
-        raise broken(f"'base_score' has {len(margins)} values for {params.groups} outputs", "learner.learner_model_param")
+        raise broken(
+            f"'base_score' has {len(margins)} values for {params.groups} outputs", "learner.learner_model_param"
+        )
     return np.broadcast_to(margins, (params.groups,)).astype(np.float32)
 
 
@@ -217,14 +230,15 @@ def _linear(booster: Any, params: _Params, base: Array) -> Linear:
     if not np.isfinite(weights).all():
         raise broken("'weights' are not finite", "learner.gradient_booster.model")
     table = weights.reshape(params.features + 1, params.groups)
-    return Linear(table[:-1], table[-1] + base)
+    # xgboost 3.2 starts every output of a gblinear from the first base score.
+    return Linear(table[:-1], table[-1] + base[0])
 
 
 # ---- the trees -----------------------------------------------------------------------------------------
 
 
 def _trees(
-    model: Any, params: _Params, drop: Array | None, wanted: int | None
+    model: Any, params: _Params, drop: Array | None, wanted: int | None, asked: bool
 ) -> tuple[Ensemble, int | None, tuple[str, ...]]:
     where = "learner.gradient_booster.model"
     trees = f.items(model, "trees", where)
@@ -239,8 +253,9 @@ def _trees(
     notes: tuple[str, ...] = ()
     total = len(rounds) - 1
     if wanted is not None:
-        if not 1 <= wanted <= total:
-            raise broken(f"{wanted} boosting rounds are asked for, and it has {total}", where)
+        if wanted > total and not asked:
+            raise broken(f"its best iteration is the {wanted}th of {total}", where)
+        wanted = kept_rounds(wanted, total)
         if wanted < total:
             notes = (f"the first {wanted} of {total} boosting rounds are kept; --option iterations=all keeps all",)
         trees = trees[: rounds[wanted]]

@@ -26,7 +26,15 @@ class Grower:
     def __init__(self, seed: int, prefix: str, targets: list[int], negative: bool, every_target: bool) -> None:
         self.rng = np.random.default_rng(seed)
         self.prefix, self.targets, self.negative, self.every_target = prefix, targets, negative, every_target
-        names = ("treeids", "nodeids", "featureids", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true")
+        names = (
+            "treeids",
+            "nodeids",
+            "featureids",
+            "modes",
+            "truenodeids",
+            "falsenodeids",
+            "missing_value_tracks_true",
+        )
         self.nodes: dict[str, list[Any]] = {f"nodes_{name}": [] for name in names}
         self.values: list[float] = []
         self.votes: list[tuple[int, int, int, float]] = []
