@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from neoc.compile.program import Program, Source
 
 _HERE = "neoc.compile.frontends"
+_TREES = f"{_HERE}.trees"
+_ITERATIONS = "boosting rounds to keep: 'best' (the best iteration where the file names one), 'all', or how many"
 
 FRONT_ENDS = (
     FrontEnd("onnx", "ONNX (.onnx)", recognise.is_onnx, f"{_HERE}.onnx", isolated=False),
@@ -58,6 +60,46 @@ FRONT_ENDS = (
         packages=("torch", "onnxscript"),
         extra="torch",
         factories=True,
+    ),
+    FrontEnd(
+        "xgboost",
+        "XGBoost (.json, .ubj)",
+        recognise.is_xgboost,
+        f"{_TREES}.xgboost_adapter",
+        framework="XGBoost",
+        distribution="xgboost",
+        oracle_packages=("xgboost",),
+        extra="trees",
+        options={"iterations": _ITERATIONS},
+        isolated=False,
+        own_samples=True,
+        objects=("xgboost.core:Booster", "xgboost.sklearn:XGBModel"),
+    ),
+    FrontEnd(
+        "lightgbm",
+        "LightGBM (.txt)",
+        recognise.is_lightgbm,
+        f"{_TREES}.lightgbm_adapter",
+        framework="LightGBM",
+        distribution="lightgbm",
+        oracle_packages=("lightgbm",),
+        extra="trees",
+        options={"iterations": _ITERATIONS},
+        isolated=False,
+        own_samples=True,
+        objects=("lightgbm.basic:Booster", "lightgbm.sklearn:LGBMModel"),
+    ),
+    FrontEnd(
+        "scikit-learn",
+        "scikit-learn saved by skops (.skops)",
+        recognise.is_skops,
+        f"{_TREES}.sklearn_adapter",
+        framework="scikit-learn",
+        distribution="scikit-learn",
+        packages=("scikit-learn", "skops"),
+        extra="trees",
+        own_samples=True,
+        objects=("sklearn.base:BaseEstimator",),
     ),
 )
 """in the order in which they are asked"""

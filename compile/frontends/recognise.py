@@ -61,6 +61,31 @@ def is_torchscript(path: Path) -> bool:
     return "constants.pkl" in _last(names) and any("/code/" in name for name in names)
 
 
+def is_xgboost(path: Path) -> bool:
+    """Whether the file is an XGBoost model: a JSON or UBJSON object with a learner in it."""
+    head = _head(path)
+    if not head.lstrip().startswith(b"{"):
+        return False
+    return b'"learner"' in head or (b"learner" in head[:64] and head[1:2] in b"LlIiU#$")
+
+
+def is_lightgbm(path: Path) -> bool:
+    """Whether the file is a LightGBM model in its text form, whose first line is `tree`."""
+    return _head(path).lstrip().startswith((b"tree\n", b"tree\r\n"))
+
+
+def is_skops(path: Path) -> bool:
+    """Whether the file is an archive of skops.io.dump: a schema beside arrays."""
+    return "schema.json" in _names(path)
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
 def is_pickle(path: Path) -> bool:
     """Whether the file is a Python pickle of protocol 2 or newer, or PyTorch's archive around one."""
     if "data.pkl" in _leaves(path):
