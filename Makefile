@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-EXTRAS := openvino,torch,tvm,neuron-lower,kernels,kernels-bench,bench,ray,dev
+EXTRAS := openvino,torch,trees,tvm,neuron-lower,kernels,kernels-bench,bench,ray,dev
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.ready-core-$(KEY)
 FULL := $(VENV)/.ready-full-$(KEY)
@@ -67,7 +67,7 @@ bench-kernels: $(FULL)  ## the kernels against OpenCV, Pillow, scikit-learn, num
 	@$(PY) -m neoc.bench.kernels.table build/kernels.json --write docs/kernels.md
 
 bench-trees: $(FULL)  ## tree models against XGBoost and its peers: the table of docs/tree-compiler.md
-	@$(PIP) -e '.[$(EXTRAS),trees,trees-bench]' </dev/null
+	@$(PIP) -e '.[$(EXTRAS),trees-bench]' </dev/null
 	@$(PY) -m neoc.bench.trees --write docs/tree-compiler.md $(ARGS) </dev/null
 
 fuzz: $(FULL)  ## 2,000 damaged models through the front end

@@ -20,12 +20,12 @@ FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")
 FRAMEWORKS = {
     "jax": "targets/engines/neuron/",
     "jaxlib": "targets/engines/neuron/",
-    "lightgbm": "compile/frontends/lightgbm",
+    "lightgbm": "compile/frontends/trees/lightgbm_adapter",
     "llvmlite": "kernels/",
     "numba": "kernels/",
     "onnxruntime": "targets/engines/onnxruntime",
     "openvino": "targets/engines/openvino",
-    "sklearn": "compile/frontends/sklearn",
+    "sklearn": "compile/frontends/trees/s",
     "tensorflow": "compile/frontends/tensorflow",
     "tf2onnx": "compile/frontends/tensorflow",
     "torch": (
@@ -36,7 +36,7 @@ FRAMEWORKS = {
         "targets/standins/modules/",
     ),
     "tvm": "targets/engines/tvm",
-    "xgboost": ("compile/frontends/xgboost", "bench/tree_models.py"),
+    "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree_models.py"),
 }
 """who alone may import a framework: the files whose name starts so (an adapter may be split); empty: nobody yet"""
 AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/", "torch": "targets/standins/modules/"}
@@ -49,8 +49,12 @@ PROTOBUF = {
     "compile/frontends/onnx_normal.py": "brings the file itself into one spelling",
     "compile/frontends/onnx_schema.py": "asks onnx for the schemas that it is checked by",
     "compile/frontends/onnx_tensors.py": "checks its tensors",
+    "compile/frontends/trees/conversion.py": "writes the graph of an ensemble",
+    "compile/frontends/trees/graph.py": "makes it: arrays of a million numbers go into a protobuf field at once",
+    "compile/frontends/trees/transforms.py": "and what stands behind it",
     "compile/passes/native_child.py": "runs onnx's native shape inference and version conversion, in a child process",
     "compile/passes/onnx_tools.py": "shape inference, version conversion and single nodes, for all passes",
+    "compile/passes/tree_ensembles.py": "asks onnx for the defaults of the older tree operators",
     "compile/onnx_io.py": "reads and writes models",
     "compile/onnx_data.py": "reads their external data",
     "targets/engines/reference.py": "adapts onnx's reference evaluator",

@@ -164,10 +164,13 @@ class FrontEnd:
 
 
 def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
+    """Of the package, or of its build without CUDA, which goes by NAME-cpu (tensorflow-cpu, xgboost-cpu)."""
+    for name in (distribution, f"{distribution}-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
 
 
 def _lacking(distributions: tuple[str, ...]) -> list[str]:

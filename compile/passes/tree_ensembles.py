@@ -108,7 +108,7 @@ class _Old:
         ids = get.integers(f"{prefix}_ids")
         weights = get.reals(f"{prefix}_weights", dtype)
         base = get.reals("base_values", dtype)
-        # With its votes for class 0, the one score is the second class's: what exporters write, and onnxruntime completes.
+        # With its votes for class 0, the one score is the second class's: exporters write it, onnxruntime completes it.
         binary = classes is not None and targets == 2 and len(ids) > 0 and not ids.any()
         if classes is not None and len(classes) == 2 and not (binary and _are_plain(classes)):
             return None  # of two classes with votes for both, the standard and onnxruntime choose differently
@@ -212,7 +212,8 @@ def _nodes(
 
 def _single_target(owner: Array, ids: Array, tree: Array, roots: Array) -> Array | None:
     """The one target of each tree [trees]; None where a tree votes for several."""
-    least, most = {}, {}
+    least: dict[int, int] = {}
+    most: dict[int, int] = {}
     for name, target in zip(tree[owner].tolist(), ids.tolist(), strict=True):
         least[name] = min(target, least.get(name, target))
         most[name] = max(target, most.get(name, target))
@@ -223,7 +224,7 @@ def _single_target(owner: Array, ids: Array, tree: Array, roots: Array) -> Array
 
 def _are_plain(classes: Array) -> bool:
     """Texts, or 0 and 1, which is what onnxruntime answers whatever two integers the classes are."""
-    return classes.dtype == object or classes.tolist() == [0, 1]
+    return bool(classes.dtype == object or classes.tolist() == [0, 1])
 
 
 def _always_voted_for(get: _Attributes, prefix: str, ids: Array, targets: int) -> bool:
@@ -346,7 +347,7 @@ def _classifier(node: ir.Node, old: _Old, make: _Maker) -> bool:
 
 
 def _of_two(old: _Old, make: _Maker, score: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(number of the class [rows], scores [rows, 2]) of the score s [rows, 1] of the second class, as onnxruntime has it.
+    """(number of the class [rows], scores [rows, 2]) of the second class's score s [rows, 1], as onnxruntime has it.
 
     No vote negative: s is a share, the second class wins above 1/2, the first gets 1 - s. Else it wins above 0, and the
     first gets -s. LOGISTIC makes both of s, after the choice.

@@ -309,7 +309,7 @@ def _per_target(e: Ensemble, values: Array) -> Ensemble:
     node_end = np.append(e.roots[1:], e.nodes)
     leaf_end = _leaf_ends(e, node_end)
     nodes, node_shift = _repeated(e.roots, node_end, count)
-    leaves, leaf_shift = _repeated(np.concatenate([[0], leaf_end[:-1]]), leaf_end, count)
+    leaves, _ = _repeated(np.concatenate([[0], leaf_end[:-1]]), leaf_end, count)
     # The shift of a leaf's number is that of its tree and target, told by the node that names it.
     per_tree = np.repeat(np.arange(e.trees * count), np.repeat(node_end - e.roots, count))
     first_leaf = np.concatenate([[0], np.cumsum(np.repeat(np.diff(leaf_end, prepend=0), count))[:-1]])

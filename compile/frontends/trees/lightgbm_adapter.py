@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,12 +52,12 @@ def samples(program: Program, request: Request, seed: int) -> Iterator[Sequence[
     return groups(program, seed)
 
 
-def save(model: object, folder: Path, example_inputs: object, inputs: Mapping[str, InputBinding]) -> Path:
+def save(model: Any, folder: Path, example_inputs: object, inputs: Mapping[str, InputBinding]) -> Path:
     """A Booster or an LGBMModel as a file. Raises InvalidModel where it is not trained."""
     path = folder / "model.txt"
     try:
         booster = model.booster_ if hasattr(type(model), "booster_") else model
-        booster.save_model(str(path))  # type: ignore[attr-defined]
+        booster.save_model(str(path))
     except Exception as error:  # LightGBMError and NotFittedError, which only the library could name
         raise conversion.not_fitted(error) from error
     return path

@@ -174,8 +174,8 @@ def _around_thresholds(e: Ensemble, x: Array, rng: np.random.Generator, odd: boo
         x[:, column] = rng.choice(used, rows) + noise
     count = np.count_nonzero(numeric)
     if count and odd:
-        picked = rng.choice(np.flatnonzero(numeric), min(4 * count, max(1, x.size // 8)))
-        exact = e.threshold[picked]
+        picked = rng.choice(np.flatnonzero(numeric), min(4 * int(count), max(1, int(x.size) // 8)))
+        exact: np.ndarray = e.threshold[picked]
         step = rng.integers(-4, 5, len(picked))
         exact = np.where(step == 4, np.nextafter(exact, np.inf, dtype=exact.dtype), exact)
         exact = np.where(step == -4, np.nextafter(exact, -np.inf, dtype=exact.dtype), exact)

@@ -16,6 +16,7 @@ TRUSTED = (
     # HistGradientBoosting keeps partial(check_array, ...) as the function of its own numeric columns.
     "functools.partial",
     "sklearn.utils.validation.check_array",
+    "numpy.dtype",  # imputers keep that of their input
 )
 """beside what skops itself trusts (scikit-learn's estimators, numpy's arrays and dtypes): nothing of these runs code
 that a file brings. What their arrays hold is checked before scikit-learn gets to index with it."""

@@ -60,7 +60,7 @@ def _c_logf() -> Callable[[float], float] | None:
     except (OSError, AttributeError):  # another C library
         return None
     found.restype, found.argtypes = ctypes.c_float, [ctypes.c_float]
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def read(document: Any, iterations: int | str | None) -> TreeModel:
     params = _Params.of(learner)
     base = _base(params, objective)
     types = tuple(f.words(learner, "feature_types", "learner"))
-    shared = {
+    shared: dict[str, Any] = {
         "framework": "xgboost",
         "version": _version(document),
         "transform": objective.transform,
