@@ -42,7 +42,7 @@ def refuse_weights(path: Path) -> None:
         raise InvalidModel(
             "the file holds weights, and no graph to compile",
             where=path.name,
-            why="it is a pickled state dict: tensors by name",
+            why="it is a pickle of plain values and tensors, such as a state dict",
             fix=_CODE,
         )
 

@@ -39,23 +39,18 @@ SAFETENSORS = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0
 KINDS = [
     (b"", "empty"),
     (b"just words\n", "text"),
-    (b'{"learner": {}}', "XGBoost"),
     (b"<?xml version='1.0'?><net name='m'></net>", "OpenVINO"),
     (b"<!DOCTYPE html><html>404</html>", "failed download"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     (b'<ir_version: 8, opset_import: ["" : 17]>\nm (float x) => (float y) { y = Relu(x) }', "text form"),
-    (b"tree\nversion=v4\n", "LightGBM"),
     (archive(a_dot_txt=b"x"), "a zip archive"),
     (archive(deep__model_dot_onnx=b"x"), "holds deep/model.onnx"),
     (archive(x_dot_npy=b"x"), ".npz"),
-    (archive(m__data_dot_pkl=b"x", m__version=b"3"), "PyTorch archive"),
     (b"PK\x03\x04 and no more", "damaged zip"),
     (gzip.compress(b"x"), "gzip"),
-    (pickle.dumps({"weight": 1}, protocol=2), "pickle"),
     (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
     (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TensorFlow Lite"),
     (b"\x1c\x00\x00\x00ORTM" + bytes(100), ".ort"),
-    (len(SAFETENSORS).to_bytes(8, "little") + SAFETENSORS + bytes(4), "safetensors"),
     (npy(), ".npy"),
     (b"\x7fELF" + bytes(60), "ELF"),
     (bytes(range(128, 256)) * 3, "no ONNX protobuf"),
@@ -74,6 +69,25 @@ def test_says_what_a_file_is(tmp_path: Path, data: bytes, word: str, name: str) 
     else:
         assert word in caught.value.why
         assert "ONNX (.onnx)" in caught.value.fix
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"learner": {}}', "gradient_booster"),
+        (b"tree\nversion=v4\n", "end of trees"),
+        (archive(m__data_dot_pkl=b"x", m__version=b"3"), "Python pickle"),
+        (pickle.dumps({"weight": 1}, protocol=2), "pickle of plain values"),
+        (len(SAFETENSORS).to_bytes(8, "little") + SAFETENSORS + bytes(4), "safetensors"),
+    ],
+    ids=["xgboost", "lightgbm", "torch", "pickle", "safetensors"],
+)
+def test_what_is_recognised_is_told_by_who_knows_it(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(data)
+    with pytest.raises(InvalidModel, match=words) as caught:
+        load(path, {})
     assert caught.value.exit_status == 2
 
 

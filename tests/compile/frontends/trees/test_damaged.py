@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tree_models
+import trained_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ LOAD = CompileOptions(use_cache=False)
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    booster, _, _ = tree_models.xgboost(tree_models.Recipe(rounds=3))
+    booster, _, _ = trained_trees.xgboost(trained_trees.Recipe(rounds=3))
     found: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))
     return found
 
@@ -32,10 +32,10 @@ def document() -> dict[str, Any]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     import skops.io
 
-    booster, _, _ = tree_models.xgboost(tree_models.Recipe(rounds=3))
-    light, _ = tree_models.lightgbm(tree_models.Recipe(rounds=3))
+    booster, _, _ = trained_trees.xgboost(trained_trees.Recipe(rounds=3))
+    light, _ = trained_trees.lightgbm(trained_trees.Recipe(rounds=3))
     path = tmp_path_factory.mktemp("skops") / "m.skops"
-    skops.io.dump(tree_models.fitted("forest")[0], path)
+    skops.io.dump(trained_trees.fitted("forest")[0], path)
     return {
         "m.json": bytes(booster.save_raw("json")),
         "m.ubj": bytes(booster.save_raw("ubj")),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import tree_models
+import trained_trees
 
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.errors import UnsupportedModel
@@ -18,21 +18,21 @@ SAMPLE = ("regression", "binary", "multiclass", "rf", "categorical", "zero-as-mi
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, id=n, marks=() if n in SAMPLE else pytest.mark.slow) for n in tree_models.LIGHTGBM],
+    [pytest.param(n, id=n, marks=() if n in SAMPLE else pytest.mark.slow) for n in trained_trees.LIGHTGBM],
 )
 def test_the_graph_predicts_as_the_booster(name: str, tmp_path: Path) -> None:
-    booster, x = tree_models.lightgbm(tree_models.LIGHTGBM[name])
+    booster, x = trained_trees.lightgbm(trained_trees.LIGHTGBM[name])
     path = tmp_path / "m.txt"
     booster.save_model(str(path))
     program = frontends.load(path, {}, CompileOptions(use_cache=False))
     assert program.signature.inputs[0].dtype == "float64"
     assert program.source is not None
     rows = x.copy()
-    if tree_models.LIGHTGBM[name].categories:
+    if trained_trees.LIGHTGBM[name].categories:
         rows[::7, 0] = 77  # never seen
         rows[::11, 0] = -3
     else:
-        rows = tree_models.odd(x.astype(np.float32), x.ravel()[:50].astype(np.float32)).astype(np.float64)
+        rows = trained_trees.odd(x.astype(np.float32), x.ravel()[:50].astype(np.float32)).astype(np.float64)
         rows[::13, 0] = np.inf
     names = ["prediction", *(["margin"] if name != "rf" else [])]
     got = dict(
@@ -48,7 +48,7 @@ def test_the_graph_predicts_as_the_booster(name: str, tmp_path: Path) -> None:
 
 
 def test_linear_trees_are_refused_by_name(tmp_path: Path) -> None:
-    booster, _ = tree_models.lightgbm(tree_models.Recipe({"linear_tree": True}))
+    booster, _ = trained_trees.lightgbm(trained_trees.Recipe({"linear_tree": True}))
     path = tmp_path / "m.txt"
     booster.save_model(str(path))
     with pytest.raises(UnsupportedModel, match="linear"):

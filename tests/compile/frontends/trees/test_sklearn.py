@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import tree_models
+import trained_trees
 
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.errors import InvalidModel, UnsupportedModel
@@ -44,7 +44,7 @@ def _answers(estimator: Any, folder: Path, feeds: dict[str, np.ndarray]) -> dict
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SAMPLE else pytest.mark.slow) for n in NAMES])
 def test_the_graph_predicts_as_the_estimator(name: str, tmp_path: Path) -> None:
-    estimator, x = tree_models.fitted(name)
+    estimator, x = trained_trees.fitted(name)
     got = _answers(estimator, tmp_path, {"features": x})
     want = estimator.predict(x)
     if name.endswith("classes"):
@@ -60,8 +60,8 @@ def test_a_pipeline_brings_its_steps(tmp_path: Path) -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x = tree_models.table(400, 6).astype(np.float64)
-    y = tree_models.targets(x, "binary")
+    x = trained_trees.table(400, 6).astype(np.float64)
+    y = trained_trees.targets(x, "binary")
     pipeline = make_pipeline(
         SimpleImputer(strategy="median"), StandardScaler(), RandomForestClassifier(7, random_state=0)
     )
@@ -74,7 +74,7 @@ def test_a_pipeline_brings_its_steps(tmp_path: Path) -> None:
 def test_a_class_that_neoc_does_not_know_is_refused_by_name(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    x = tree_models.table(50, 3, missing=0)
+    x = trained_trees.table(50, 3, missing=0)
     with pytest.raises(UnsupportedModel, match="LogisticRegression"):
         _answers(LogisticRegression().fit(x, x[:, 0] > 0), tmp_path, {"features": x})
 
@@ -84,7 +84,7 @@ class Stranger:
 
 
 def test_types_from_outside_scikit_learn_are_not_loaded(tmp_path: Path) -> None:
-    estimator, x = tree_models.fitted("tree")
+    estimator, x = trained_trees.fitted("tree")
     estimator.extra = Stranger()
     with pytest.raises(InvalidModel, match=r"does not load.*Stranger"):
         _answers(estimator, tmp_path, {"features": x})

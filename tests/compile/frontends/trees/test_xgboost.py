@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import tree_models
+import trained_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,9 @@ from neoc.compile.frontends.trees.model import Linear
 
 pytestmark = pytest.mark.needs("xgboost")
 SAMPLE = ("regression", "binary", "softprob", "dart", "vector-leaf", "partitioned-categories", "quantile", "forest")
-KINDS = [pytest.param(name, id=name, marks=() if name in SAMPLE else pytest.mark.slow) for name in tree_models.XGBOOST]
+KINDS = [
+    pytest.param(name, id=name, marks=() if name in SAMPLE else pytest.mark.slow) for name in trained_trees.XGBOOST
+]
 
 
 def _margins(booster: Any, x: np.ndarray, types: list[str] | None, **options: Any) -> np.ndarray:
@@ -34,7 +36,7 @@ def _same_bits(booster: Any, x: np.ndarray, types: list[str] | None, suffix: str
     """The parsed file, walked one node after the other, gives the library's margins to the last bit."""
     model = xgboost_adapter.read(bytes(booster.save_raw(suffix)), "all")
     assert isinstance(model.core, Ensemble)
-    rows = tree_models.odd(x, model.core.threshold)
+    rows = trained_trees.odd(x, model.core.threshold)
     if types is not None:  # categories are whole; some were never seen
         rows[:, 0] = np.where(np.isnan(x[:, 0]), np.nan, np.abs(x[:, 0]) + (np.arange(len(x)) % 5 == 0) * 3)
     want = _margins(booster, rows, types, output_margin=True).reshape(len(rows), -1)
@@ -47,8 +49,8 @@ def _same_bits(booster: Any, x: np.ndarray, types: list[str] | None, suffix: str
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("suffix", ["json", "ubj"])
 def test_margins_to_the_last_bit(name: str, suffix: str) -> None:
-    recipe = tree_models.XGBOOST[name]
-    booster, x, types = tree_models.xgboost(recipe)
+    recipe = trained_trees.XGBOOST[name]
+    booster, x, types = trained_trees.xgboost(recipe)
     if recipe.params.get("booster") == "gblinear":
         model = xgboost_adapter.read(bytes(booster.save_raw(suffix)), "all")
         assert isinstance(model.core, Linear)
@@ -60,7 +62,7 @@ def test_margins_to_the_last_bit(name: str, suffix: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_graph_predicts_as_the_booster(name: str, tmp_path: Path) -> None:
-    booster, x, types = tree_models.xgboost(tree_models.XGBOOST[name])
+    booster, x, types = trained_trees.xgboost(trained_trees.XGBOOST[name])
     path = tmp_path / "m.ubj"
     booster.save_model(path)
     program = frontends.load(path, {}, CompileOptions(use_cache=False))
@@ -76,7 +78,7 @@ def test_the_graph_predicts_as_the_booster(name: str, tmp_path: Path) -> None:
 
 RECIPES = st.builds(
     lambda target, rounds, features, depth, method, bins, policy, seed: (
-        tree_models.Recipe(
+        trained_trees.Recipe(
             {
                 "max_depth": depth,
                 "tree_method": method,
@@ -108,27 +110,27 @@ RECIPES = st.builds(
 )
 
 
-def _drawn(recipe: tuple[tree_models.Recipe, int]) -> None:
-    booster, x, types = tree_models.xgboost(*recipe)
+def _drawn(recipe: tuple[trained_trees.Recipe, int]) -> None:
+    booster, x, types = trained_trees.xgboost(*recipe)
     _same_bits(booster, x, types)
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
-def test_drawn_models_to_the_last_bit(recipe: tuple[tree_models.Recipe, int]) -> None:
+def test_drawn_models_to_the_last_bit(recipe: tuple[trained_trees.Recipe, int]) -> None:
     _drawn(recipe)
 
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
-def test_forty_drawn_models_to_the_last_bit(recipe: tuple[tree_models.Recipe, int]) -> None:
+def test_forty_drawn_models_to_the_last_bit(recipe: tuple[trained_trees.Recipe, int]) -> None:
     _drawn(recipe)
 
 
 def test_infinities_go_as_the_comparison_says(tmp_path: Path) -> None:
     """DMatrix refuses them, so the graph is held against the walker."""
-    booster, x, _ = tree_models.xgboost(tree_models.XGBOOST["binary"])
+    booster, x, _ = trained_trees.xgboost(trained_trees.XGBOOST["binary"])
     path = tmp_path / "m.ubj"
     booster.save_model(path)
     program = frontends.load(path, {}, CompileOptions(use_cache=False))
@@ -147,8 +149,8 @@ def test_infinities_go_as_the_comparison_says(tmp_path: Path) -> None:
 def test_best_iteration_is_what_counts_unless_all_is_asked_for(tmp_path: Path) -> None:
     import xgboost
 
-    x = tree_models.table(300, 5)
-    y = tree_models.targets(x, "real")
+    x = trained_trees.table(300, 5)
+    y = trained_trees.targets(x, "real")
     noise = np.random.default_rng(0).normal(size=300)
     early = xgboost.train(
         {"nthread": 1, "eta": 0.7},
@@ -173,15 +175,17 @@ def test_best_iteration_is_what_counts_unless_all_is_asked_for(tmp_path: Path) -
 def test_names_of_features_are_kept(tmp_path: Path) -> None:
     import xgboost
 
-    x = tree_models.table(200, 3)
+    x = trained_trees.table(200, 3)
     names = ["age", "mean income", "f2"]
-    booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(x, tree_models.targets(x, "real"), feature_names=names), 3)
+    booster = xgboost.train(
+        {"nthread": 1}, xgboost.DMatrix(x, trained_trees.targets(x, "real"), feature_names=names), 3
+    )
     model = xgboost_adapter.read(bytes(booster.save_raw("json")), None)
     assert list(model.feature_names) == names
 
 
 def test_version_2_wrote_base_score_as_one_number() -> None:
-    booster, x, _ = tree_models.xgboost(tree_models.XGBOOST["binary-base"])
+    booster, x, _ = trained_trees.xgboost(trained_trees.XGBOOST["binary-base"])
     raw = bytes(booster.save_raw("json"))
     written = raw[raw.index(b'"base_score":"') + len(b'"base_score":"') :].split(b'"')[0]
     assert written.startswith(b"[")
