@@ -23,9 +23,9 @@ FRAMEWORKS = {
     "lightgbm": "compile/frontends/trees/lightgbm_adapter",
     "llvmlite": "kernels/",
     "numba": "kernels/",
-    "onnxruntime": "targets/engines/onnxruntime",
+    "onnxruntime": ("targets/engines/onnxruntime", "bench/trees.py"),
     "openvino": "targets/engines/openvino",
-    "sklearn": "compile/frontends/trees/s",
+    "sklearn": ("compile/frontends/trees/skops_file", "compile/frontends/trees/sklearn_adapter", "bench/trees.py"),
     "tensorflow": "compile/frontends/tensorflow",
     "tf2onnx": "compile/frontends/tensorflow",
     "torch": (
@@ -36,12 +36,13 @@ FRAMEWORKS = {
         "targets/standins/modules/",
     ),
     "tvm": "targets/engines/tvm",
-    "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree_models.py"),
+    "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree_models.py", "bench/trees.py"),
 }
 """who alone may import a framework: the files whose name starts so (an adapter may be split); empty: nobody yet"""
 AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/", "torch": "targets/standins/modules/"}
 """frameworks that may be imported when the module is, because the whole module is about them"""
 PROTOBUF = {
+    "bench/tree_cases.py": "writes an ensemble as ONNX",
     "bench/tree_models.py": "writes a trained ensemble as ONNX",
     "bench/light_models.py": "puts random weights into the models that the onnx package carries",
     "compile/frontends/onnx_check.py": "checks a file before native code sees it",
