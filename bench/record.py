@@ -111,11 +111,11 @@ def result_of(found: Measured, name: str, who: Mapping[str, Any], floors: Mappin
     return {
         **who,
         "runs": len(taken),
-        "n": len(ns),
+        "n": len(ns) if found.scenario.percentiles else sum(s.facts["samples"] for run in taken for s in run.stints),
         "void": not found.runs(name),
         **percentiles.percentiles(ns, found.scenario.percentiles),
         "metrics": metrics,
-        "histogram": histogram(ns),
+        "histogram": histogram(ns) if found.scenario.percentiles else None,
         "phases": phases(taken),
         "memory": {key: int(max(run.memory.get(key, 0) for run in taken)) for key in ("rss", "uss", "peak", "threads")},
         "spread": _spread(found, name),

@@ -139,7 +139,7 @@ SCENARIOS = {
         Scenario("single-stream", (_quantile(0.5), _quantile(0.9)), _single_stream, short=True),
         Scenario("multi-stream", (_quantile(0.5), _quantile(0.99)), _by_loadgen("multi-stream"), short=False),
         Scenario("server", (Metric("rate", "requests/s", -1, _rate),), _server, short=False),
-        Scenario("offline", (Metric("throughput", "samples/s", -1, _throughput),), _by_loadgen("offline"), short=False),
+        Scenario("offline", (Metric("throughput", "samples/s", -1, _throughput),), _by_loadgen("offline"), False, ()),
         Scenario("trace", (_quantile(0.5), _quantile(0.99)), _trace, short=False),
     )
 }

@@ -144,6 +144,11 @@ def test_server_and_multi_stream_from_end_to_end(zoo: Any) -> None:
     assert found["results"][0]["facts"]["probes"]
     found = bench([subject], dataclasses.replace(base, scenario="multi-stream", seconds=1.0), quiet)
     assert found["results"][0]["n"] > 10
+    found = bench([subject], dataclasses.replace(base, scenario="offline", seconds=1.0), quiet)
+    (offline,) = found["results"]
+    assert offline["n"] > 100
+    assert offline["metrics"]["throughput"]["value"] > 100
+    assert offline["percentiles_ns"] == {}  # one query: what a sample waited in it says nothing
 
 
 def test_usage_is_told_before_anything_starts(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
