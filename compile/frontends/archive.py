@@ -19,6 +19,8 @@ from neoc.compile.errors import InvalidModel
 MOST_MEMBERS = 10_000
 MOST_BYTES = 16 << 30
 LONGEST_NAME = 1024
+LONGEST_HEADER = 1 << 16
+"""bytes of a long name or of extended attributes, which are held in memory before their member is seen"""
 DEEPEST = 32
 
 _BLOCK = 1 << 20
@@ -50,12 +52,21 @@ def unpack(path: Path, is_model: Callable[[Path], bool]) -> tuple[Path, object]:
     """(the one model in the archive, what keeps the folder it lies in). Raises InvalidModel."""
     folder = tempfile.TemporaryDirectory(prefix="neoc-archive-", ignore_cleanup_errors=True)
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with tarfile.open(path, "r:*", tarinfo=_Header) as archive:
             _extract(archive, Path(folder.name), path.name)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         why = str(error) or type(error).__name__
         raise _refused(path.name, f"it is damaged or cut short ({why})", "pack or fetch it again") from error
     return _model_in(Path(folder.name), path.name, is_model), folder
+
+
+class _Header(tarfile.TarInfo):
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """tarfile's hook for every header that it meets: those that describe the next one are bounded."""
+        if not self.isreg() and not self.isdir() and self.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
 
 
 def _extract(archive: tarfile.TarFile, folder: Path, where: str) -> None:
