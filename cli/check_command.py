@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neoc.cli import arguments, console
-from neoc.compile.errors import UsageError
+from neoc.compile.errors import UnsupportedModel, UsageError
 
 if TYPE_CHECKING:
     from neoc.compile.contracts import Gap
@@ -17,6 +18,19 @@ def _reason(gap: Gap) -> str:
     """The reason, with what the operator is lowered to and the vendor's error code where they are known."""
     marks = " ".join(filter(None, (gap.lowered, gap.code)))
     return f"{gap.reason} [{marks}]" if marks else gap.reason
+
+
+def _show_gaps(gaps: Sequence[tuple[str, Gap]]) -> None:
+    """One row a gap; layer and source line in a column of their own, where a front end knows them."""
+    if not gaps:
+        return
+    placed = any(gap.where for _, gap in gaps)
+    columns = ("target", "engine", "node", "operator", *(("layer, line",) if placed else ()), "reason", "suggestion")
+    rows = [
+        (target, gap.engine, gap.node, gap.operator, *((gap.where,) if placed else ()), _reason(gap), gap.suggestion)
+        for target, gap in gaps
+    ]
+    console.table("gaps", columns, rows)
 
 
 def command(
@@ -42,7 +56,12 @@ def command(
         trust_pickle=trust_pickle,
     )
     targets = [get_target(name) for name in dict.fromkeys(target)]
-    reports = check_model(model, targets, options)
+    try:
+        reports = check_model(model, targets, options)
+    except UnsupportedModel as error:  # already the front end cannot take it: whatever the target
+        if not as_json:
+            _show_gaps([("any", gap) for gap in error.gaps])
+        raise
     if as_json:
         console.print_json({"model": model, "targets": [report.as_dict() for report in reports]})
     else:
@@ -54,20 +73,5 @@ def command(
                 rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
         console.table("", ("target", "engine", "model", "this machine"), rows)
         gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
-        if gaps:
-            console.table(
-                "gaps",
-                ("target", "engine", "node", "operator", "reason", "suggestion"),
-                [
-                    (
-                        t,
-                        g.engine,
-                        g.node,
-                        g.operator,
-                        _reason(g),
-                        g.suggestion,
-                    )
-                    for t, g in gaps
-                ],
-            )
+        _show_gaps(gaps)
     return 0 if all(report.served for report in reports) else 1

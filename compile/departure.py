@@ -48,7 +48,10 @@ def first_departure(
             return f"the first departing node could not be found: {error.why or error.what}"
         bad = next((i for i, ok in zip(indices, good, strict=True) if not ok), None)
         if bad is None:
-            return "no single node departs once its value is exposed: the fault lies in a fusion of the engine"
+            place = "a fusion of the engine"
+            if program.source is not None and program.source.converted is not None:
+                place += f", or in the conversion of {program.provenance.name} to ONNX"
+            return f"no single node departs once its value is exposed: the fault lies in {place}"
         found = True
         passed = [i for i, ok in zip(indices, good, strict=True) if ok and i < bad]
         low, high = (passed[-1] + 1 if passed else low), bad + 1

@@ -37,6 +37,7 @@ FRONT_ENDS = (
         distribution="torch",
         packages=("torch", "onnxscript"),
         extra="torch",
+        binds=False,
         objects=("torch.nn.modules.module:Module",),
     ),
     FrontEnd(

@@ -124,6 +124,8 @@ class FrontEnd:
     """of neoc, which installs all of them"""
     options: Mapping[str, str] = field(default_factory=dict)
     """--option keys that it knows -> what they do"""
+    binds: bool = True
+    """False where a conversion does not depend on --input: its result then serves every binding"""
     isolated: bool = True
     """False for a reader in pure Python, which needs no process of its own"""
     own_samples: bool = False

@@ -104,7 +104,7 @@ def _key(front_end: FrontEnd, request: Request, digest: str) -> dict[str, str]:
         "neoc": version("neoc"),
         "engine": f"convert {front_end.name}",
         "source": digest,
-        "inputs": json.dumps(facts["inputs"], sort_keys=True),
+        "inputs": json.dumps(facts["inputs"] if front_end.binds else {}, sort_keys=True),
         "options": json.dumps(facts["options"], sort_keys=True),
         "trust_pickle": str(request.trust_pickle),
         "converter": _own_digest(),

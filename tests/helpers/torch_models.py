@@ -36,3 +36,28 @@ def exported(path: Path) -> Path:
     program = torch.export.export(net(), (torch.randn(2, 3, 20, 24),), dynamic_shapes=({0: dim, 2: dim, 3: dim},))
     torch.export.save(program, path)
     return path
+
+
+def unsupported() -> Any:
+    """Three operators without an ONNX form, in three layers, behind and before ones that have one."""
+    import torch
+
+    class Bessel(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.special.bessel_j0(x)
+
+    class Gamma(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.lgamma(x.abs() + 1)
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 4)
+            self.first = Bessel()
+            self.last = torch.nn.Sequential(Gamma(), torch.nn.ReLU())
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.first(self.linear(x))) + torch.special.bessel_y1(x.abs() + 1)
+
+    return Net().eval()

@@ -11,7 +11,7 @@ import pytest
 import torch_models
 
 from neoc.compile import CompileOptions, compile_model, frontends
-from neoc.compile.errors import InvalidInput, InvalidModel, MissingTool, UsageError
+from neoc.compile.errors import InvalidInput, InvalidModel, MissingTool, UnsupportedModel, UsageError
 from neoc.compile.frontends import contract
 from neoc.compile.options import InputBinding
 from neoc.targets import open_artifact
@@ -72,6 +72,9 @@ def test_layers_and_lines_reach_the_nodes(model: Path) -> None:
 def test_open_dimensions_are_bound_by_input(model: Path) -> None:
     program = frontends.load(model, {"image": InputBinding(("N", 3, 32, "W"))})
     assert program.signature.inputs[0].shape == ("N", 3, 32, "W")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neoc.compile.worker.Worker.convert", None)  # one conversion serves every binding
+        assert frontends.load(model, {}).signature.inputs[0].shape[0] == "batch"  # type: ignore[index]
     with pytest.raises(InvalidInput, match="fixed size 3"):
         frontends.load(model, {"image": InputBinding((1, 4, 32, 32))})
 
@@ -111,7 +114,7 @@ def test_a_wrong_conversion_is_not_excused(model: Path, tmp_path: Path, monkeypa
         return facts
 
     monkeypatch.setattr(conversion, "_run", spoilt)
-    with pytest.raises(ParityFailure, match="on the source itself"):
+    with pytest.raises(ParityFailure, match=r"conversion of net\.pt2 to ONNX.*on the source itself"):
         compile_model(model, "host", CompileOptions(race_seconds=0.5, use_cache=False), output=tmp_path / "x.neoc")
 
 
@@ -168,3 +171,27 @@ class _Evil:
 
 def _evil_archive(marker: Path) -> bytes:
     return pickle.dumps(_Evil(marker))
+
+
+def test_everything_that_cannot_be_converted_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from neoc.cli.app import run
+
+    model = torch_models.unsupported()
+    with pytest.raises(UnsupportedModel) as caught:
+        compile_model(model, "host", QUICK, output=tmp_path / "x.neoc", example_inputs=(torch.ones(2, 4),))
+    gaps = {gap.operator.split(".")[1]: gap for gap in caught.value.gaps}
+    assert set(gaps) == {"bessel_j0", "lgamma", "special_bessel_y1"}
+    assert gaps["bessel_j0"].where.startswith("first (Bessel), torch_models.py:")
+    assert "bessel_j0(x)" in gaps["bessel_j0"].where
+    assert gaps["lgamma"].where.startswith("last.0 (Gamma), torch_models.py:")
+    program = torch.export.export(model, (torch.ones(2, 4),))
+    torch.export.save(program, tmp_path / "bad.pt2")
+    assert run(["check", str(tmp_path / "bad.pt2"), "--target", "host"]) == 1
+    told = capsys.readouterr()
+    assert "layer, line" in told.out
+    assert all(operator in told.err for operator in gaps)
+    assert not (tmp_path / "x.neoc").exists()
