@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees fuzz \
-	conformance conformance-neuron inferentia check-mutants clean
+	fuzz-torch conformance conformance-neuron inferentia check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -72,6 +72,9 @@ bench-trees: $(FULL)  ## tree models against XGBoost and its peers: the table of
 
 fuzz: $(FULL)  ## 2,000 damaged models through the front end
 	@$(PY) tests/fuzz/fuzz_onnx.py --count 2000 $(ARGS) </dev/null
+
+fuzz-torch: $(FULL)  ## 2,000 damaged PyTorch files and archives through their front ends
+	@$(PY) tests/fuzz/fuzz_torch.py --count 2000 $(ARGS) </dev/null
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null

@@ -61,3 +61,23 @@ def unsupported() -> Any:
             return self.last(self.first(self.linear(x))) + torch.special.bessel_y1(x.abs() + 1)
 
     return Net().eval()
+
+
+def mlp() -> Any:
+    """Two linear layers and a branch on the number of rows: small enough to be damaged hundreds of times."""
+    import torch
+
+    class Mlp(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = torch.nn.Linear(4, 6)
+            self.two = torch.nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.relu(self.one(x))
+            if x.shape[0] > 1:
+                hidden = hidden * 2.0
+            return self.two(hidden)
+
+    torch.manual_seed(1)
+    return Mlp().eval()
