@@ -73,8 +73,10 @@ def details(artifact: Artifact) -> Iterator[str]:
             yield f"vacuous: {', '.join(vacuous)} did not change with the inputs, so nothing was proven there"
     else:
         yield f"proof: none yet, level {artifact.level}: {proof['why']}"
-    if manifest["variants"][0]["steps"][0]["placement"]["fallback"]:
-        yield "slow: the reference evaluator runs this model; no compiled engine could"
+    fallen = manifest["variants"][0]["steps"][0]["placement"]["fallback"]
+    if fallen:
+        shown = "; ".join(fallen[:5]) + (f"; and {len(fallen) - 5} operators more" if fallen[5:] else "")
+        yield f"slow: the reference evaluator runs this model; no compiled engine could ({shown})"
     for loss in artifact.evidence.get("losses", []):
         yield f"lost: {loss['candidate']} ({loss['stage']}): {loss['reason']}"
     for note in manifest["notes"]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from neoc.compile.errors import InvalidInput, InvalidModel, NeocError
 from neoc.compile.frontends.torch_onnx import innermost
+from neoc.compile.frontends.torch_recurrent import whole_recurrences
 from neoc.compile.options import InputBinding
 
 _LADDER = ((64, 16), (224, 32), (8, 1), (512, 64))
@@ -40,7 +41,7 @@ def export(model: Any, example_inputs: object, inputs: Mapping[str, InputBinding
     for args, kwargs in _examples(example_inputs, inputs, names, where):
         shapes = _dynamic_shapes(args, kwargs, inputs, names, where)
         try:
-            with evaluating(model), torch.no_grad():
+            with evaluating(model), torch.no_grad(), whole_recurrences():
                 return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
         except NeocError:
             raise
@@ -176,13 +177,14 @@ def _refuse_devices(model: Any, where: str) -> None:
 def _explained(error: Exception, inputs: Mapping[str, InputBinding], where: str) -> NeocError:
     """The user's words for what torch.export ran into, with the line of the user's code where there is one."""
     text = str(error)
-    found = re.search(r"(?:marked|Constraints violated).*?(?:\n\n|$)", text, re.S)
+    # torch lists what is violated, one a line, each with advice on its own interface behind it.
+    found = [line[4:].split(". If you're using")[0] for line in text.splitlines() if line.startswith("  - ")]
     opened = [name for binding in inputs.values() for name in binding.shape if isinstance(name, str)]
     if opened and ("onstraint" in text or "specializ" in text):
         return InvalidInput(
             "a dimension that should stay open is fixed by the model's code",
             where=where,
-            why=" ".join((found[0] if found else text).split())[:500],
+            why=(" ".join("; ".join(found).split()) or " ".join(text.split()))[:500],
             fix="give it a size with --input, or write the code so that it holds for every size",
         )
     return InvalidModel(

@@ -12,6 +12,7 @@ from neoc.compile import onnx_io
 from neoc.compile.contracts import Gap
 from neoc.compile.errors import InvalidModel, UnsupportedModel
 from neoc.compile.frontends.contract import GRAPH, GRAPH_DATA, WHERE
+from neoc.compile.frontends.torch_recurrent import whole_recurrences
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,7 +39,8 @@ def write_onnx(exported: Any, folder: Path, where: str, names: Names | None = No
     import torch
 
     try:
-        program = torch.onnx.export(exported, dynamo=True, verbose=False)
+        with whole_recurrences():
+            program = torch.onnx.export(exported, dynamo=True, verbose=False)
     except Exception as error:  # the exporter raises whatever its rules run into
         gaps = unsupported(exported)
         if gaps:
@@ -122,6 +124,8 @@ def _fx_place(node: Any) -> str:
 
 def place(layer: str, kind: str, trace: str) -> str:
     """`layer1.0.conv1 (Conv2d), model.py:42: y = self.conv1(x)`: what is not known is left out."""
+    if layer.startswith("_empty_nn_module_stack"):  # torch's own word for code outside every module
+        layer = kind = ""
     kind = kind.rpartition(".")[2]
     parts = [f"{layer} ({kind})" if layer and kind else layer or kind, _line(trace)]
     return ", ".join(part for part in parts if part)

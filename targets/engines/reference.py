@@ -71,7 +71,7 @@ class Reference(Engine):
         onnx_io.write(program.model, folder / MODEL, data_name=DATA)
         members = {name: folder / name for name in (MODEL, DATA) if (folder / name).exists()}
         nodes = list(program.nodes())
-        placement = Placement(((self.name, len(nodes)),), tuple(sorted({node.op_type for node in nodes})))
+        placement = Placement(((self.name, len(nodes)),), _fallen_back(nodes))
         return Built(members, (Requirement("package", "onnx", _version(), "minor"),), self.tools(), placement)
 
     def open(
@@ -92,6 +92,18 @@ class Reference(Engine):
         import onnx
 
         return ReferenceSession(onnx.load(source), signature)
+
+
+def _fallen_back(nodes: Sequence[ir.Node]) -> tuple[str, ...]:
+    """Each operator once; where front ends know the places, with the first of them: `Relu at act (ReLU), net.py:7`."""
+    places: dict[str, list[str]] = {}
+    for node in nodes:
+        found = places.setdefault(node.op_type, [])
+        where = where_of(node)
+        if where and where not in found:
+            found.append(where)
+    more = {name: f" and {len(p) - 1} more" if p[1:] else "" for name, p in places.items()}
+    return tuple(sorted(f"{name} at {p[0]}{more[name]}" if p else name for name, p in places.items()))
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch_models
 
-from neoc.compile import CompileOptions, compile_model, frontends
+from neoc.compile import CompileOptions, compile_model, frontends, pipeline
 from neoc.compile.errors import InvalidInput, InvalidModel, MissingTool, UnsupportedModel, UsageError
 from neoc.compile.frontends import contract
 from neoc.compile.options import InputBinding
@@ -67,6 +67,33 @@ def test_layers_and_lines_reach_the_nodes(model: Path) -> None:
     # The exporter folds the normalisation into the convolution and names the last of the two.
     assert any(p.startswith("norm (BatchNorm2d), torch_models.py:") and "self.conv(image)" in p for p in places)
     assert not any("/" in place.partition(": ")[0] for place in places), "no path of this machine"
+
+
+def test_places_survive_the_normal_form() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    model = torch.nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+    options = CompileOptions(inputs={"src": InputBinding(("N", 5, 16))}, example_inputs=(torch.randn(2, 5, 16),))
+    places = [node.metadata_props.get(contract.WHERE, "") for node in pipeline.lower(model, options).nodes()]
+    assert len(places) > 30
+    assert all(places), "whatever passes made of a node, it knows its layer"
+    assert {"self_attn (MultiheadAttention)", "norm1 (LayerNorm)", "linear2 (Linear)"} <= {
+        place.partition(",")[0] for place in places
+    }
+
+
+def test_a_dimension_that_code_fixes_is_named() -> None:
+    import torch
+
+    class Steps(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([step.sum() for step in x.unbind(1)])
+
+    options = CompileOptions(inputs={"x": InputBinding(("N", "T", 3))}, example_inputs=(torch.randn(2, 7, 3),))
+    with pytest.raises(InvalidInput, match=r"x.*size.*1.*constant \(7\)") as caught:
+        frontends.load(Steps(), options.inputs, options)
+    assert "Dim.AUTO" not in str(caught.value), "torch's advice on its own interface is of no use here"
 
 
 def test_open_dimensions_are_bound_by_input(model: Path) -> None:

@@ -13,6 +13,7 @@ from programs import V3, opened, program_in, program_of, run
 from neoc.compile import onnx_io
 from neoc.compile.contracts import EngineOptions, Target
 from neoc.compile.errors import FeedError
+from neoc.compile.frontends.contract import WHERE
 from neoc.targets.engines.reference import Reference
 
 ENGINE = Reference()
@@ -29,6 +30,10 @@ def test_placement_names_what_fell_back(tmp_path: Path) -> None:
     program = program_of("g (float[2] x) => (float[2] y) { a = Relu (x) b = Neg (a) y = Relu (b) }")
     built = ENGINE.build(program, V3, ENGINE.variants(program, V3, EngineOptions())[0], tmp_path)
     assert built.placement.as_dict() == {"nodes": {"reference": 3}, "fallback": ["Neg", "Relu"]}
+    for line, node in enumerate(program.nodes()):
+        node.metadata_props[WHERE] = f"layer{line}, net.py:{line}"
+    built = ENGINE.build(program, V3, ENGINE.variants(program, V3, EngineOptions())[0], tmp_path)
+    assert built.placement.fallback == ("Neg at layer1, net.py:1", "Relu at layer0, net.py:0 and 1 more")
 
 
 def test_gaps() -> None:
