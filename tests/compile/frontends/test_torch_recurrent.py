@@ -37,7 +37,7 @@ def _network(kind: str, **options: Any) -> Any:
     [
         ("LSTM", {"batch_first": True, "bidirectional": True, "num_layers": 2}),
         pytest.param("LSTM", {}, marks=pytest.mark.slow),
-        ("GRU", {"num_layers": 2}),
+        pytest.param("GRU", {"num_layers": 2}, marks=pytest.mark.slow),
         pytest.param("GRU", {"batch_first": True, "bidirectional": True}, marks=pytest.mark.slow),
     ],
 )
