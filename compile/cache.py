@@ -179,11 +179,8 @@ class BuildCache:
 
     def _stage(self, key: Mapping[str, str], source: Path) -> Path:
         """The complete entry in a folder of tmp, on the disk, locked by us. Leaves nothing where it raises."""
-        staging = self._tmp / f"{os.getpid()}-{uuid.uuid4().hex}"
-        staging.mkdir(parents=True)
+        staging = self._leased_folder()
         try:
-            # The lock goes with the file through the rename: while we hold it, nobody sweeps or evicts it.
-            self._leases[staging.name] = _lock(staging / "lease", os.O_CREAT | os.O_RDWR, fcntl.LOCK_SH)
             files = {name: _copy(source / name, staging / "content" / name) for name in _tree(source)}
             (staging / "content").mkdir(exist_ok=True)
             facts = {
@@ -201,6 +198,22 @@ class BuildCache:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return staging
+
+    def _leased_folder(self) -> Path:
+        """A new folder of tmp, locked by us: the lock goes with it through the rename, and keeps sweepers off."""
+        for attempt in range(ATTEMPTS):
+            staging = self._tmp / f"{os.getpid()}-{uuid.uuid4().hex}"
+            staging.mkdir(parents=True)
+            try:
+                self._leases[staging.name] = _own(staging / "lease")
+                return staging
+            except FileNotFoundError:  # swept before it was locked
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+        raise AssertionError("unreachable")
 
     def _publish(self, staging: Path, target: Path) -> None:
         """Rename into place; an entry that is there already and whole is left, a damaged one replaced."""
@@ -398,6 +411,21 @@ def _lock(path: Path, flags: int, mode: int) -> int:
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _own(path: Path) -> int:
+    """The lock on a new lease. A sweeper may hold it for a moment, between its making and our locking: wait for it.
+
+    Raises FileNotFoundError where the sweeper took the folder away meanwhile.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        os.stat(path)
     except BaseException:
         os.close(descriptor)
         raise
