@@ -93,7 +93,7 @@ class LocalWorker:
 
 
 class LocalWorkshop(build.Workshop):
-    def worker(self, name: str, engine: str, target: Target | None = None) -> Any:
+    def worker(self, name: str, engine: str, target: Target | None = None, on_chip: bool = False) -> Any:
         worker = LocalWorker(name)
         self.stack.callback(worker.close)
         return worker
