@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,17 +102,25 @@ def test_other_load_voids_a_block_and_another_takes_its_place(
     assert "hypervisor" in runs._void(OtherLoad(0.0, 0.05), 0.1)
 
 
+def _orphan() -> int:
+    """The pid of a program that spins for a minute at most, and is no descendant of ours: ours is no other load."""
+    spin = "import time; end = time.time() + 60\nwhile time.time() < end: pass"
+    start = (
+        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {spin!r}], stdout=-3, stderr=-3).pid)"
+    )
+    return int(subprocess.run([sys.executable, "-c", start], check=True, capture_output=True, text=True).stdout)
+
+
 def test_real_load_is_seen(zoo: Any, setting: Setting) -> None:
     import dataclasses
 
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    busy = [_orphan() for _ in range(2)]
     try:
         strict = dataclasses.replace(setting, max_load=0.05)
         block = runs.run_block({"a": Subject("a", zoo(MODEL), "onnxruntime")}, strict, 0, 0, {})
     finally:
-        for process in busy:
-            process.kill()
-            process.wait()
+        for pid in busy:
+            os.kill(pid, signal.SIGKILL)
     assert block.void.startswith("other programs took")
 
 
