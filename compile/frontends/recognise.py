@@ -63,8 +63,8 @@ def is_torchscript(path: Path) -> bool:
 
 def is_xgboost(path: Path) -> bool:
     """Whether the file is an XGBoost model: a JSON or UBJSON object with a learner in it."""
-    head = _head(path)
-    if not head.lstrip().startswith(b"{"):
+    head = _head(path).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head.startswith(b"{"):
         return False
     return b'"learner"' in head or (b"learner" in head[:64] and head[1:2] in b"LlIiU#$")
 

@@ -26,6 +26,7 @@ def convert(request: Request, folder: Path) -> Converted:
 
 def read(data: bytes, iterations: int | str | None) -> TreeModel:
     """A file's content. JSON is text, so that its second byte is no UBJSON marker of a length."""
+    data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     is_json = data[1:2].isspace() or data[1:2] in (b'"', b"}")
     return xgboost.read(fields.parse_json(data) if is_json else ubj.loads(data), iterations)
 

@@ -194,3 +194,11 @@ def test_version_2_wrote_base_score_as_one_number() -> None:
     assert isinstance(one.core, Ensemble)
     assert isinstance(other.core, Ensemble)
     np.testing.assert_array_equal(walk.evaluate(one.core, x), walk.evaluate(other.core, x))
+
+
+@pytest.mark.parametrize("before", [b"\n  ", b"\xef\xbb\xbf"])
+def test_json_behind_white_space_or_a_byte_order_mark(before: bytes, tmp_path: Path) -> None:
+    booster, _, _ = trained_trees.xgboost(trained_trees.XGBOOST["stump"])
+    path = tmp_path / "m.json"
+    path.write_bytes(before + bytes(booster.save_raw("json")))
+    assert frontends.load(path, {}, CompileOptions(use_cache=False)).provenance.framework == "XGBoost"
