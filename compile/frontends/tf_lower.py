@@ -52,13 +52,20 @@ def lower(frozen: Frozen, bindings: Mapping[str, InputBinding], folder: Path, wh
     refuse_unknown(frozen.graph, where)
     with explained(where, "TensorFlow cannot read the graph", "export the model again"):
         prepared = _with_endpoints(replace(frozen, graph=_inlined(frozen)), bindings, where)
-    write(convert(prepared, frozen, where), frozen, folder)
-
-
-def write(proto: Any, frozen: Frozen, folder: Path) -> None:
-    """The model with users' names, in `folder`."""
     inputs = {f"{_INPUT}{i}:0": name for i, name in enumerate(frozen.inputs)}
     outputs = {f"{_OUTPUT}{i}:0": name for i, name in enumerate(frozen.outputs)}
+    _write(convert(prepared, frozen, where), inputs, outputs, frozen, folder)
+
+
+def convert_tflite(path: Path, frozen: Frozen, folder: Path, where: str) -> None:
+    """The same for a .tflite file; `frozen` names its endpoints."""
+    proto = convert(None, frozen, where, tflite=path)
+    inputs = {tensor: name for name, tensor in frozen.inputs.items()}
+    _write(proto, inputs, {tensor: name for name, tensor in frozen.outputs.items()}, frozen, folder)
+
+
+def _write(proto: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], frozen: Frozen, folder: Path) -> None:
+    """The model with users' names, in `folder`. `inputs`, `outputs`: tf2onnx's names -> users'."""
     model = finish(proto, inputs, outputs, frozen.layers)
     onnx_io.write(model, folder / GRAPH, data_name=GRAPH_DATA)
 
@@ -180,10 +187,15 @@ def convert(graph: Any, frozen: Frozen, where: str, tflite: Path | None = None) 
     try:
         with tf.Graph().as_default() as loaded:
             if tflite is not None:
-                options |= {"tflite_path": str(tflite)}
+                options |= {
+                    "tflite_path": str(tflite),
+                    "input_names": list(frozen.inputs.values()),
+                    "output_names": list(frozen.outputs.values()),
+                }
             else:
                 tf.import_graph_def(graph, name="")
                 options |= {
+                    "use_default": [node.name for node in graph.node if node.op == "PlaceholderWithDefault"],
                     "input_names": [f"{_INPUT}{i}:0" for i in range(len(frozen.inputs))],
                     "output_names": [f"{_OUTPUT}{i}:0" for i in range(len(frozen.outputs))],
                 }

@@ -38,7 +38,7 @@ class Layers:
 
     def of(self, node: str) -> str:
         """The layer that made `node`: the innermost scope in its path that is one; all scopes where none is known."""
-        scopes = node.split(":")[0].split("/")[:-1]
+        scopes = node.split(";")[0].split(":")[0].split("/")[:-1]
         if not self.names:
             return "/".join(scope for scope in scopes if not _CALL.match(scope))
         for scope in reversed(scopes):
