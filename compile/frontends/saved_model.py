@@ -1,7 +1,7 @@
 """TensorFlow SavedModel folders, of TensorFlow 1 and 2, written by Keras 2, Keras 3 or neither.
 
-The graph is loaded by TensorFlow's graph-mode loader. `tf.saved_model.load` would also rebuild the Python objects around
-it, and fails there for every model that Keras 2 saved with its optimizer ('_UserObject' object has no attribute
+The graph is loaded by TensorFlow's graph-mode loader. `tf.saved_model.load` would also rebuild the Python objects
+around it, and fails there for every model that Keras 2 saved with its optimizer ('_UserObject' object has no attribute
 'add_slot'); neoc needs the graph and the variables alone, so nothing on disk is changed and no tf_keras is needed.
 """
 
@@ -71,7 +71,9 @@ def open_source(request: Request, signature: Signature) -> Session:
 def choose(request: Request) -> Chosen:
     """The graph by its tags and the signature by its name. Raises InvalidModel, InvalidInput with what there is."""
     where = request.path.name
-    graphs = {frozenset(graph.meta_info_def.tags): graph for graph in _parse(request.path).meta_graphs}
+    graphs: dict[frozenset[str], Any] = {
+        frozenset(graph.meta_info_def.tags): graph for graph in _parse(request.path).meta_graphs
+    }
     graph = graphs[_tags(list(graphs), request, where)]
     signatures = {
         name: signature
@@ -79,7 +81,9 @@ def choose(request: Request) -> Chosen:
         if not name.startswith("__saved_model") and signature.outputs
     }
     name = _signature(list(signatures), request, where)
-    others = [other for other in signatures if other != name and _endpoints(signatures[other]) != _endpoints(signatures[name])]
+    others = [
+        other for other in signatures if other != name and _endpoints(signatures[other]) != _endpoints(signatures[name])
+    ]
     notes = (f"signature {name!r} of {', '.join(signatures)}; --option signature=NAME takes another",) if others else ()
     inputs, outputs = signatures[name].inputs, signatures[name].outputs
     return Chosen(
@@ -95,7 +99,9 @@ def choose(request: Request) -> Chosen:
 
 def _endpoints(signature: Any) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """What tells signatures apart: Keras 3 writes 'serve' and 'serving_default' for the same function."""
-    return tuple((key, signature.inputs[key].dtype) for key in sorted(signature.inputs)), tuple(sorted(signature.outputs))
+    return tuple((key, signature.inputs[key].dtype) for key in sorted(signature.inputs)), tuple(
+        sorted(signature.outputs)
+    )
 
 
 def _parse(path: Path) -> Any:
@@ -118,14 +124,14 @@ def _parse(path: Path) -> Any:
 def _tags(known: list[frozenset[str]], request: Request, where: str) -> frozenset[str]:
     listed = "; ".join(",".join(sorted(tags)) or "none" for tags in known)
     if "tags" in request.options:
-        asked = frozenset(filter(None, request.options["tags"].split(",")))
+        asked = frozenset(tag for tag in request.options["tags"].split(",") if tag)
         if asked in known:
             return asked
         raise InvalidInput("there is no graph with these tags", where=where, why=f"asked for {','.join(asked)}",
                            fix=f"--option tags=...: the SavedModel has {listed}")  # fmt: skip
-    for tags in (frozenset({_SERVE}), *(known if len(known) == 1 else ())):
-        if tags in known:
-            return tags
+    default = frozenset({_SERVE})
+    if default in known or len(known) == 1:
+        return default if default in known else known[0]
     raise InvalidInput("the SavedModel holds several graphs", where=where, why=f"their tags are {listed}",
                        fix="choose one with --option tags=TAG,TAG")  # fmt: skip
 
@@ -135,7 +141,7 @@ def _signature(known: list[str], request: Request, where: str) -> str:
     if not known:
         raise InvalidModel("the SavedModel has no signature", where=where,
                            why="nothing says which tensors are its inputs and outputs",
-                           fix="save it with tf.saved_model.save(model, folder, signatures=...) or model.export")  # fmt: skip
+                           fix="save it with tf.saved_model.save(..., signatures=...) or model.export")  # fmt: skip
     if asked is not None and asked not in known:
         raise InvalidInput(f"there is no signature {asked!r}", where=where,
                            fix=f"--option signature=NAME: the SavedModel has {', '.join(known)}")  # fmt: skip
@@ -153,7 +159,7 @@ def _plain(info: Any, where: str) -> str:
         return str(info.name)
     raise InvalidModel("the signature cannot be compiled", where=where,
                        why="it is a sparse, ragged or composite tensor, and neoc takes dense tensors only",
-                       fix="export a signature of dense tensors, or choose one with --option signature=NAME")  # fmt: skip
+                       fix="export one of dense tensors, or choose another with --option signature=NAME")  # fmt: skip
 
 
 # ---- loading -------------------------------------------------------------------------------------------------
@@ -181,7 +187,7 @@ _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 def _check_variables(path: Path, chosen: Chosen) -> None:
     variables = sum(node.op in _VARIABLES for node in chosen.graph.node)
     files = sorted(file.name for file in path.glob("variables/variables.*"))
-    if not variables or any(".data-" in name for name in files) and "variables.index" in files:
+    if not variables or (any(".data-" in name for name in files) and "variables.index" in files):
         return
     raise InvalidModel(
         "the SavedModel's variables are missing",

@@ -14,7 +14,9 @@ def freeze(session: Any, outputs: Iterable[str], where: str) -> Any:
     from tensorflow.python.framework import convert_to_constants
 
     nodes = sorted({name.split(":")[0] for name in outputs})
-    with explained(where, "the model's variables cannot be made constants", "export it for inference, without training ops"):
+    with explained(
+        where, "the model's variables cannot be made constants", "export it for inference, without training ops"
+    ):
         return convert_to_constants.convert_variables_to_constants_from_session_graph(session, session.graph_def, nodes)
 
 

@@ -23,7 +23,9 @@ _NODE, _NAME, _OP = 1, 1, 2
 _MOST_NODES = 1_000_000
 
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
-_NO_RESULT = frozenset({"Const", "NoOp", "Placeholder", "PlaceholderWithDefault", "Assert", "Print", "PrintV2", "SaveV2"})
+_NO_RESULT = frozenset(
+    {"Const", "NoOp", "Placeholder", "PlaceholderWithDefault", "Assert", "Print", "PrintV2", "SaveV2"}
+)
 
 
 def is_graph_def(path: Path) -> bool:
@@ -89,7 +91,7 @@ def read(request: Request) -> Frozen:
         raise InvalidModel(
             "the graph is not frozen",
             where=where,
-            why=f"it has {len(variables)} variables ({', '.join(variables[:3])}) and no file beside it holds their values",
+            why=f"it has {len(variables)} variables ({', '.join(variables[:3])}) and does not hold their values",
             fix="freeze it with tf.compat.v1.graph_util.convert_variables_to_constants, or give a SavedModel folder",
         )
     outputs = _asked(graph, request, "outputs") or _open_ends(graph)

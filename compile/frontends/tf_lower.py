@@ -84,7 +84,9 @@ def refuse_unknown(graph: Any, where: str) -> None:
         if node.op in _OUTSIDE:
             gaps.append(_gap(node.name, node.op, "it reads or writes files, or calls Python, while the graph runs"))
         elif node.op not in own and op_def_registry.get(node.op) is None:
-            gaps.append(_gap(node.name, node.op, "this TensorFlow has no such op: it is a custom op of another library"))
+            gaps.append(
+                _gap(node.name, node.op, "this TensorFlow has no such op: it is a custom op of another library")
+            )
     if gaps:
         raise unsupported(gaps, where)
 

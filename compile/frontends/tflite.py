@@ -115,7 +115,7 @@ def _endpoints(file: File, request: Request) -> tuple[dict[str, int], dict[str, 
                            fix=f"the file has {', '.join(map(repr, known)) or 'none'}")  # fmt: skip
     if asked is None and len(known) > 1 and "serving_default" not in known:
         raise InvalidInput("the model has several signatures and no default", where=request.path.name,
-                           why=f"they are {', '.join(known)}", fix="choose one with --option signature=NAME")  # fmt: skip
+                           why=f"they are {', '.join(known)}", fix="choose one: --option signature=NAME")  # fmt: skip
     if known:
         chosen = known[asked or ("serving_default" if "serving_default" in known else next(iter(known)))]
         if set(chosen.inputs.values()) <= set(file.main.inputs) and chosen.outputs:

@@ -2,7 +2,7 @@
 
 A FlatBuffer (https://flatbuffers.dev/internals/) is tables that point at each other by relative offsets; a damaged one
 points anywhere. This reader follows tensorflow/compiler/mlir/lite/schema/schema.fbs, whose field numbers are the
-constants below, far enough to check what TensorFlow would otherwise crash on: indices, shapes, sizes of buffers, scales.
+constants below, far enough to check what TensorFlow would otherwise crash on: indices, shapes, buffers, scales.
 """
 
 from __future__ import annotations

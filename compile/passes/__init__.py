@@ -22,6 +22,8 @@ from neoc.compile.passes.inline_functions import InlineFunctions
 from neoc.compile.passes.inline_if import InlineIf
 from neoc.compile.passes.legalize import Legalize
 from neoc.compile.passes.lift_constants import LiftConstants
+from neoc.compile.passes.loop_invariants import LoopInvariants
+from neoc.compile.passes.loop_to_gru import LoopToGru
 from neoc.compile.passes.manager import Callback, Pass, Repeat, run
 from neoc.compile.passes.tree_ensembles import TreeEnsembles
 from neoc.compile.passes.unique_names import UniqueNames
@@ -46,6 +48,8 @@ __all__ = [
     "InlineIf",
     "Legalize",
     "LiftConstants",
+    "LoopInvariants",
+    "LoopToGru",
     "Pass",
     "Repeat",
     "TreeEnsembles",
@@ -61,6 +65,8 @@ TIDY = Repeat(
         FoldShapes(),
         FoldConstants(),
         InlineIf(),
+        LoopInvariants(),
+        LoopToGru(),
         LiftConstants(),
         Legalize(),
         Identities(),
