@@ -144,7 +144,7 @@ def test_a_state_that_never_changes_is_read_from_outside() -> None:
     ("what", "text"),
     [
         ("it is what the graph gives", CARRIED.replace("s, u = Loop", "s, v = Loop").replace("v = Exp(u)", "")),
-        ("two states change places", CARRIED.replace("Add(s0, w0) w1 = Identity(w0)", "Identity(w0) w1 = Identity(s0)")),
+        ("two states swap", CARRIED.replace("Add(s0, w0) w1 = Identity(w0)", "Identity(w0) w1 = Identity(s0)")),
         ("it changes", CARRIED.replace("w1 = Identity(w0)", "w1 = Neg(w0)")),
     ],
 )  # fmt: skip
