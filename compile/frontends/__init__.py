@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 from neoc.compile.errors import InvalidModel, UsageError
 from neoc.compile.frontends import archive, pickles, recognise
 from neoc.compile.frontends.contract import FrontEnd, Request
+from neoc.compile.frontends.keras_file import is_keras
+from neoc.compile.frontends.tf_recognise import is_graph_def, is_saved_model
+from neoc.compile.frontends.tflite_file import is_tflite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _HERE = "neoc.compile.frontends"
 _TREES = f"{_HERE}.trees"
 _ITERATIONS = "boosting rounds to keep: 'best' (the best iteration where the file names one), 'all', or how many"
+_TENSORFLOW = ("tensorflow", "tf2onnx")
+_SIGNATURE = "name of the signature to compile, where there are several"
 
 FRONT_ENDS = (
     FrontEnd("onnx", "ONNX (.onnx)", recognise.is_onnx, f"{_HERE}.onnx", isolated=False),
@@ -101,6 +106,51 @@ FRONT_ENDS = (
         extra="trees",
         own_samples=True,
         objects=("sklearn.base:BaseEstimator",),
+    ),
+    FrontEnd(
+        "saved-model",
+        "TensorFlow SavedModel (a folder)",
+        is_saved_model,
+        f"{_HERE}.saved_model",
+        framework="TensorFlow",
+        distribution="tensorflow",
+        packages=_TENSORFLOW,
+        extra="tensorflow",
+        options={"signature": _SIGNATURE, "tags": "tags of the graph to compile: serve,gpu"},
+    ),
+    FrontEnd(
+        "keras",
+        "Keras model (.keras, .h5)",
+        is_keras,
+        f"{_HERE}.keras",
+        framework="Keras",
+        distribution="keras",
+        packages=(*_TENSORFLOW, "keras"),
+        extra="tensorflow",
+        objects=("keras.src.models.model:Model", "tf_keras.src.engine.training:Model"),
+    ),
+    FrontEnd(
+        "tflite",
+        "TensorFlow Lite (.tflite)",
+        is_tflite,
+        f"{_HERE}.tflite",
+        framework="TensorFlow Lite",
+        distribution="tensorflow",
+        packages=_TENSORFLOW,
+        extra="tensorflow",
+        options={"signature": _SIGNATURE},
+        own_samples=True,
+    ),
+    FrontEnd(
+        "tensorflow-graph",
+        "frozen TensorFlow graph (.pb)",
+        is_graph_def,
+        f"{_HERE}.tf_graph",
+        framework="TensorFlow",
+        distribution="tensorflow",
+        packages=_TENSORFLOW,
+        extra="tensorflow",
+        options={"inputs": "tensors to feed: NAME,NAME", "outputs": "tensors to compute: NAME,NAME"},
     ),
 )
 """in the order in which they are asked"""

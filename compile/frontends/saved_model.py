@@ -38,11 +38,6 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def is_saved_model(path: Path) -> bool:
-    """Whether `path` is a folder that says it is a SavedModel."""
-    return path.is_dir() and any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
-
-
 def convert(request: Request, folder: Path) -> Converted:
     """The signature that was asked for, as ONNX. Raises InvalidModel, InvalidInput, UnsupportedModel."""
     from neoc.compile.frontends.tf_freeze import freeze

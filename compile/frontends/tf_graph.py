@@ -17,33 +17,10 @@ from neoc.compile.frontends.contract import Converted, Request
 from neoc.compile.frontends.tf_lower import Frozen, lower, refuse_unknown
 from neoc.compile.frontends.tf_runtime import explained, tensorflow
 
-_FIELDS = {1: 2, 2: 2, 3: 0, 4: 2, 5: 2}
-"""of GraphDef: number -> wire type (tensorflow/core/framework/graph.proto)"""
-_NODE, _NAME, _OP = 1, 1, 2
-_MOST_NODES = 1_000_000
-
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 _NO_RESULT = frozenset(
     {"Const", "NoOp", "Placeholder", "PlaceholderWithDefault", "Assert", "Print", "PrintV2", "SaveV2"}
 )
-
-
-def is_graph_def(path: Path) -> bool:
-    """Whether the file reads to its very end as a GraphDef whose first node has a name and an op."""
-    from neoc.compile.frontends.protobuf import fields
-
-    nodes = 0
-    with path.open("rb") as file:
-        for number, wire, start, size in fields(file, 0, file.seek(0, 2), _MOST_NODES):
-            if _FIELDS.get(number) != wire:
-                return False
-            if number == _NODE:
-                nodes += 1
-                if nodes == 1 and not {(_NAME, 2), (_OP, 2)} <= {
-                    (inner, kind) for inner, kind, _, _ in fields(file, start, start + size, 100)
-                }:
-                    return False
-    return nodes > 0
 
 
 def convert(request: Request, folder: Path) -> Converted:

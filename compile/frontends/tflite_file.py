@@ -88,11 +88,13 @@ class File:
 
 def is_tflite(path: Path) -> bool:
     """The file identifier of the schema; files of before 2018 lack it and go by their suffix."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         head = file.read(8)
     if head[4:8] == MAGIC:
         return True
-    return path.suffix.lower() == ".tflite" and path.is_file()
+    return path.suffix.lower() == ".tflite"
 
 
 def read(path: Path) -> File:
