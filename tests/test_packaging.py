@@ -26,7 +26,19 @@ LAYERS = ("kernels", "compile", "targets", "bench", "cli")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 HEAVY = {"torch", "tensorflow", "tensorflow-cpu", "openvino", "apache-tvm", "jax", "numba", "scipy", "pillow"}
-CI_EXTRAS = ("openvino", "torch", "tensorflow", "trees", "tvm", "neuron-lower", "kernels", "kernels-bench", "bench", "ray", "dev")
+CI_EXTRAS = (
+    "openvino",
+    "torch",
+    "tensorflow",
+    "trees",
+    "tvm",
+    "neuron-lower",
+    "kernels",
+    "kernels-bench",
+    "bench",
+    "ray",
+    "dev",
+)
 
 
 def _files(layer: str) -> list[Path]:
