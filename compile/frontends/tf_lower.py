@@ -31,7 +31,7 @@ from neoc.compile.options import InputBinding
 OPSET = 18
 """the newest that tf2onnx writes"""
 
-_INPUT, _OUTPUT = "neoc_input_", "neoc_output_"
+_INPUT, _OUTPUT, _FETCH = "neoc_input_", "neoc_output_", "neoc_fetch_"
 
 _OUTSIDE = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
 """ops that reach for files or for Python while a graph runs: never run, be the graph trusted or not"""
@@ -51,7 +51,7 @@ def lower(frozen: Frozen, bindings: Mapping[str, InputBinding], folder: Path, wh
     """Write GRAPH into `folder`. Raises InvalidModel, UnsupportedModel with every op that has no ONNX form."""
     refuse_unknown(frozen.graph, where)
     with explained(where, "TensorFlow cannot read the graph", "export the model again"):
-        prepared = _with_endpoints(replace(frozen, graph=_inlined(frozen)), bindings, where)
+        prepared = _with_endpoints(_inlined(frozen), bindings, where)
     inputs = {f"{_INPUT}{i}:0": name for i, name in enumerate(frozen.inputs)}
     outputs = {f"{_OUTPUT}{i}:0": name for i, name in enumerate(frozen.outputs)}
     _write(convert(prepared, frozen, where), inputs, outputs, frozen, folder)
@@ -150,22 +150,31 @@ def _shape(tensor: Any, binding: InputBinding | None, name: str, where: str) -> 
     return [size if known is None else known for known, size in pairs]
 
 
-def _inlined(frozen: Frozen) -> Any:
+def _inlined(frozen: Frozen) -> Frozen:
     tf = tensorflow()
     from tf2onnx import tf_loader
 
-    inputs, outputs = ([*dict.fromkeys(ends.values())] for ends in (frozen.inputs, frozen.outputs))
+    inputs = [*dict.fromkeys(frozen.inputs.values())]
+    # Grappler leaves a call alone whose results are fetched: an Identity is fetched in its stead.
+    fetched = {tensor: f"{_FETCH}{i}" for i, tensor in enumerate(dict.fromkeys(frozen.outputs.values()))}
     # Inputs that no output needs stay inputs: they are part of the signature.
-    keep = [*dict.fromkeys(name.split(":")[0] for name in (*inputs, *outputs))]
+    keep = [*dict.fromkeys(name.split(":")[0] for name in (*inputs, *fetched))]
     graph = tf.compat.v1.graph_util.extract_sub_graph(frozen.graph, keep)
     _stay_whole(graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+        for tensor, name in fetched.items():
+            node = graph.node.add(name=name, op="Identity", input=[tensor])
+            node.attr["T"].type = whole.get_tensor_by_name(tensor).dtype.as_datatype_enum
     with tf.Graph().as_default():
-        return tf_loader.tf_optimize(inputs, outputs, graph)
+        made = tf_loader.tf_optimize(inputs, [f"{name}:0" for name in fetched.values()], graph)
+    return replace(frozen, graph=made, outputs={user: f"{fetched[t]}:0" for user, t in frozen.outputs.items()})
 
 
 def _stay_whole(graph: Any) -> None:
     """Loops stay While (not Enter, Exit, Merge), and functions that Keras offers as alternatives are inlined too."""
     for node in _all_nodes(graph):
+        node.attr.pop("_output_shapes", None)  # a hint, and wrong once variables are constants
         if "_lower_using_switch_merge" in node.attr:
             node.attr["_lower_using_switch_merge"].b = False
     for function in graph.library.function:
