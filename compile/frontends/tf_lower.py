@@ -150,31 +150,48 @@ def _shape(tensor: Any, binding: InputBinding | None, name: str, where: str) -> 
     return [size if known is None else known for known, size in pairs]
 
 
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+
 def _inlined(frozen: Frozen) -> Frozen:
     tf = tensorflow()
     from tf2onnx import tf_loader
 
-    inputs = [*dict.fromkeys(frozen.inputs.values())]
-    # Grappler leaves a call alone whose results are fetched: an Identity is fetched in its stead.
-    fetched = {tensor: f"{_FETCH}{i}" for i, tensor in enumerate(dict.fromkeys(frozen.outputs.values()))}
+    inputs, outputs = ([*dict.fromkeys(ends.values())] for ends in (frozen.inputs, frozen.outputs))
     # Inputs that no output needs stay inputs: they are part of the signature.
-    keep = [*dict.fromkeys(name.split(":")[0] for name in (*inputs, *fetched))]
+    keep = [*dict.fromkeys(name.split(":")[0] for name in (*inputs, *outputs))]
     graph = tf.compat.v1.graph_util.extract_sub_graph(frozen.graph, keep)
     _stay_whole(graph)
-    with tf.Graph().as_default() as whole:
-        tf.import_graph_def(graph, name="")
-        for tensor, name in fetched.items():
-            node = graph.node.add(name=name, op="Identity", input=[tensor])
-            node.attr["T"].type = whole.get_tensor_by_name(tensor).dtype.as_datatype_enum
+    with tf.Graph().as_default():
+        made = tf_loader.tf_optimize(inputs, outputs, graph)
+    if not any(node.op in _CALLS for node in made.node):
+        return replace(frozen, graph=made)
+    # Grappler leaves graphs of fewer than four nodes as they are (RewriterConfig.min_graph_nodes): make them larger.
+    fetched = {tensor: f"{_FETCH}{i}" for i, tensor in enumerate(outputs)}
+    dtypes = _dtypes(graph)
+    for tensor, name in fetched.items():
+        for step, source in ((f"{name}a", tensor), (f"{name}b", f"{name}a"), (name, f"{name}b")):
+            graph.node.add(name=step, op="Identity", input=[source]).attr["T"].type = dtypes[tensor]
     with tf.Graph().as_default():
         made = tf_loader.tf_optimize(inputs, [f"{name}:0" for name in fetched.values()], graph)
     return replace(frozen, graph=made, outputs={user: f"{fetched[t]}:0" for user, t in frozen.outputs.items()})
 
 
+def _dtypes(graph: Any) -> Mapping[str, int]:
+    """tensor name -> number of its dtype."""
+    tf = tensorflow()
+    bare = type(graph)()
+    bare.CopyFrom(graph)
+    for node in bare.node:
+        node.attr.pop("_output_shapes", None)  # a hint, which is wrong where variables became constants
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(bare, name="")
+        return {t.name: t.dtype.as_datatype_enum for operation in whole.get_operations() for t in operation.outputs}
+
+
 def _stay_whole(graph: Any) -> None:
     """Loops stay While (not Enter, Exit, Merge), and functions that Keras offers as alternatives are inlined too."""
     for node in _all_nodes(graph):
-        node.attr.pop("_output_shapes", None)  # a hint, and wrong once variables are constants
         if "_lower_using_switch_merge" in node.attr:
             node.attr["_lower_using_switch_merge"].b = False
     for function in graph.library.function:
