@@ -107,9 +107,13 @@ def _describe_hdf5(path: Path) -> Described:
             fix="rebuild the model in Python, load the weights into it, and save it with model.save('model.keras')",
         )
     text = attributes["model_config"]
-    config = _json(text if isinstance(text, bytes) else str(text).encode(), path, "model_config")
+    config = _json(
+        text if isinstance(text, bytes) else str(text).encode(errors="surrogateescape"), path, "model_config"
+    )
     version = attributes.get("keras_version", b"2")
-    return Described(config, version.decode() if isinstance(version, bytes) else str(version), archive=False)
+    return Described(
+        config, version.decode(errors="replace") if isinstance(version, bytes) else str(version), archive=False
+    )
 
 
 def _json(data: bytes, path: Path, what: str) -> dict[str, Any]:
