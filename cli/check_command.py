@@ -43,6 +43,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Every gap for every target at once; needs no device and no vendor tool."""
+    from neoc.compile import modelled
     from neoc.compile.options import CompileOptions
     from neoc.compile.pipeline import check_model
     from neoc.targets import get_target
@@ -74,4 +75,7 @@ def command(
         console.table("", ("target", "engine", "model", "this machine"), rows)
         gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
         _show_gaps(gaps)
+        for report in reports:
+            if report.modelled is not None:
+                print(modelled.words(report.modelled))
     return 0 if all(report.served for report in reports) else 1

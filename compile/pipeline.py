@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from neoc.compile import bucketed, build, choose, frontends, pack, passes, plan, process, registry, verify
+from neoc.compile import bucketed, build, choose, frontends, modelled, pack, passes, plan, process, registry, verify
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
@@ -94,6 +94,8 @@ class CheckReport:
 
     target: str
     views: tuple[plan.EngineView, ...]
+    modelled: dict[str, Any] | None = None
+    """bounds from the chip's documented figures (compile/modelled.py), where it states them for one core"""
 
     @property
     def served(self) -> bool:
@@ -105,6 +107,7 @@ class CheckReport:
             "target": self.target,
             "served": self.served,
             "engines": [view.as_dict() for view in self.views],
+            "modelled": self.modelled,
         }
 
 
@@ -115,4 +118,7 @@ def check_model(
     options = options or CompileOptions()
     program = lower(source, options)
     chips = [registry.resolve_target(target) for target in targets]
-    return tuple(CheckReport(chip.name, plan.views(program, chip, options)) for chip in chips)
+    return tuple(
+        CheckReport(chip.name, plan.views(program, chip, options), modelled.bound(program, chip, options.precision))
+        for chip in chips
+    )

@@ -120,6 +120,16 @@ def test_check_counts_gaps_for_every_target(tmp_path: Path, capsys: pytest.Captu
                 assert {"one", "three"} <= {gap["node"] for gap in engine["gaps"]}, engine["engine"]
 
 
+def test_check_shows_the_modelled_bound_and_calls_it_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(written_models.cnn(tmp_path / "m.onnx"))
+    run(["check", model, "--target", "inf1", "--json"])
+    (report,) = json.loads(capsys.readouterr().out)["targets"]
+    assert report["modelled"]["kind"] == "modelled"
+    assert report["modelled"]["modelled_seconds_at_least"] > 0
+    run(["check", model, "--target", "inf1"])
+    assert "modelled for inf1" in capsys.readouterr().out
+
+
 def test_targets_doctor_and_cache(compiled: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["targets", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
