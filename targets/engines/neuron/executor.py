@@ -15,8 +15,9 @@ import numpy as np
 from neoc.compile.contracts import Feeds, TensorSpec
 
 _FUSED = [("xla_cpu_experimental_ynn_fusion_type", "")]
-"""XLA's CPU compiler of jaxlib 0.10.2 gives 0 for the sum over a convolution whose kernel is a broadcast constant, once
-it has fused the two for YNNPACK (tests/targets/engines/test_neuron_executor.py has it in ten lines): no such fusions"""
+"""XLA's CPU compiler of jaxlib 0.10.2 gives 0 (elsewhere inf) for the sum over a convolution whose kernel is a
+broadcast constant, once it has fused the two for YNNPACK (tests/targets/engines/test_neuron_executor.py has it in
+ten lines): no such fusions"""
 _UNFUSED = [*_FUSED, ("xla_disable_hlo_passes", "fusion")]
 """Fusion computes what two readers need once for each, with other roundings: exp(mean(x) - max(mean(x))) overflows for
 means of 1e10 (the same file). One kernel an instruction compiles ten times slower: only for results that are not
