@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -73,6 +74,18 @@ def test_keras_models_compile_and_agree_with_keras_at_two_shapes(models: Path, t
                 assert np.abs(found[key] - want).max() <= 1e-4 * np.abs(want).max()
             answers.append(found[key])
     assert not np.allclose(answers[0][:1].ravel()[:4], answers[1][:1].ravel()[:4], rtol=1e-3)
+
+
+def test_a_keras_model_in_memory_is_compiled(tmp_path: Path) -> None:
+    helper = Path(__file__).parents[2] / "helpers" / "live_keras.py"
+    command = [sys.executable, str(helper), str(tmp_path / "live.neoc")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["level"] == "executed"
+    assert told["reference"].startswith("Keras")
+    assert max(told["errors"]) <= 1e-4
+    assert not np.allclose(*told["answers"], rtol=1e-2), "the answer follows the image"
 
 
 def test_no_framework_is_imported_where_neoc_lives(models: Path) -> None:
