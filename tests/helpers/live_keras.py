@@ -1,4 +1,4 @@
-"""A Keras model in memory, compiled without being saved by hand: prints how far the artifact is from Keras, at two shapes.
+"""A Keras model in memory, compiled without being saved by hand: prints how far the artifact is from Keras, twice.
 
 Run as a program of its own: tests never import TensorFlow into pytest's process.
 """
