@@ -48,7 +48,9 @@ def recurrent(folder: Path) -> None:
 
 
 def mobilenet(folder: Path) -> None:
-    model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), classes=10, alpha=0.35)
+    model = keras.applications.MobileNetV2(
+        weights=None, input_tensor=L.Input((64, 64, 3), name="image"), classes=10, alpha=0.35
+    )
     for layer in model.layers:
         if isinstance(layer, L.BatchNormalization):
             layer.momentum = 0.5

@@ -103,12 +103,15 @@ def test_gru_of_a_saved_model_has_no_loop_left(models: Path) -> None:
 def test_basic_pitch_is_the_same_in_three_formats(zoo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """As ONNX, TensorFlow Lite and SavedModel, on a chord: compiled, each its own artifact, within 1e-5."""
     (chord,) = (next(iter(sample.values())) for sample in zoo.samples("basic_pitch")[:1])
-    found = []
-    for name in ("basic_pitch", "basic_pitch_tflite", "basic_pitch_saved_model"):
+    found: list[list[np.ndarray]] = []
+    names = ("basic_pitch", "basic_pitch_tflite", "basic_pitch_saved_model")
+    for name in names:
         output = tmp_path / f"{name}.neoc"
+        # onnxruntime's own optimisation levels are 3e-4 apart on this model: all three take the first one's.
+        decision = tmp_path / f"{names[0]}.neoc" if found else None
         # The default tolerance refuses the two TensorFlow formats on made-up noise: the model takes the logarithm of
         # what is rounding alone there (docs/front-ends.md). On sound it holds to 1e-5, which is what is tested here.
-        compile_model(zoo(name), "host", CompileOptions(**QUICK, tolerance=1e-2), output=output)
+        compile_model(zoo(name), "host", CompileOptions(**QUICK, tolerance=1e-2, decision=decision), output=output)
         with open_artifact(output) as session:
             results = session.run({session.inputs[0].name: chord}).values()
         found.append(sorted(results, key=lambda a: (a.shape, float(a.sum()))))
