@@ -32,7 +32,7 @@ def generate(
     default, get the first of `candidates`. Raises InvalidInput where nothing can be made up.
     """
     inputs = wanted(program)
-    chosen = {**next(ladder(inputs), {}), **(sizes or {})}
+    chosen = {**next(_fitting(inputs)), **(sizes or {})}
     needed = _elements(inputs, chosen)
     if needed > MOST_ELEMENTS:
         raise _cannot(program, f"one feed would have {needed} elements, and {MOST_ELEMENTS} is the most")
@@ -48,10 +48,15 @@ def candidates(program: Program, seed: int) -> Iterator[dict[str, int]]:
     They depend on the program alone; the seed is taken for the sake of makers that draw sizes too. At least one is
     given. Raises InvalidInput where nothing can be made up.
     """
-    inputs = wanted(program)
-    for index, sizes in enumerate(ladder(inputs)):
-        if index == 0 or _elements(inputs, sizes) <= MOST_ELEMENTS:
-            yield sizes
+    return _fitting(wanted(program))
+
+
+def _fitting(inputs: Sequence[Wanted]) -> Iterator[dict[str, int]]:
+    """The sizes of the ladder that can be made up; where none can, the first, so that the error names what it takes."""
+    fit = (sizes for sizes in ladder(inputs) if _elements(inputs, sizes) <= MOST_ELEMENTS)
+    first = next(fit, None)
+    yield next(ladder(inputs), {}) if first is None else first
+    yield from fit
 
 
 def _generator(seed: int, sample: int, name: str) -> np.random.Generator:

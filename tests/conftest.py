@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -43,6 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Shells start background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be tested there.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # One change must not fail for an example that another day would have drawn: `make test` draws the same ones each
+    # time, `make test-slow` and `make fuzz` draw anew. Deadlines would judge what else the machine does.
+    hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+    hypothesis.settings.register_profile("drawn", deadline=None)
+    hypothesis.settings.load_profile("drawn" if config.getoption("--slow") else "repeatable")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -266,21 +266,20 @@ def test_refusals_name_node_and_operator() -> None:
 
 
 def test_what_the_check_adds_to_the_bare_call(zoo: Any) -> None:
-    """At most 2 us over the public call with prepared feeds: the median of interleaved blocks."""
+    """At most 2 us over the public call with prepared feeds: the best of interleaved blocks, for other load."""
     path = zoo("silero_vad_openvino_16k")
     feeds = zoo.samples("silero_vad_openvino_16k")[0]
     bare = ENGINE.plain_call(path, 1)
     with opened(ENGINE, program_in(path)) as session:
-        extra = []
-        for _ in range(40):
-            times = []
-            for call in (bare, session.run):
+        best = dict.fromkeys((bare, session.run), math.inf)
+        for _ in range(60):
+            for call in best:
                 start = time.perf_counter_ns()
                 for _ in range(20):
                     call(feeds)
-                times.append((time.perf_counter_ns() - start) / 20)
-            extra.append(times[1] - times[0])
-    assert statistics.median(extra) < 2000
+                best[call] = min(best[call], (time.perf_counter_ns() - start) / 20)
+    over_bare = best[session.run] - best[bare]
+    assert over_bare < 2000
 
 
 # ---- packed tensors --------------------------------------------------------------------------------
