@@ -199,3 +199,12 @@ def output_file(
     if path.is_dir():
         raise OutputError("the output file is a folder", where=str(path), fix="name a file with -o")
     return path
+
+
+def rewrites(text: str) -> tuple[str, ...] | None:
+    """--rewrites: None for all, empty for none. Raises UsageError for a name that is no rule's."""
+    if text in ("all", "off"):
+        return None if text == "all" else ()
+    from neoc.compile.rewrites import by_name
+
+    return tuple(by_name(name.strip()).name for name in text.split(","))

@@ -63,6 +63,10 @@ def command(
     threads: Annotated[int, typer.Option(help="Threads that one request may use.")] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one build or check may take.")] = None,
     race_seconds: Annotated[float, typer.Option(help="Budget of the race between verified candidates.")] = 10.0,
+    rewrites: Annotated[str, typer.Option(help="Exact rewrites to try: all, off, or NAME,NAME.")] = "all",
+    rewrite_seconds: Annotated[
+        float | None, typer.Option(help="Budget of the search for rewrites; six times --race-seconds.")
+    ] = None,
     decision: Annotated[
         Path | None, typer.Option(help="Replay the decision of this artifact or evidence.json.")
     ] = None,
@@ -88,7 +92,11 @@ def command(
         raise UsageError("no model was named", fix="neoc compile MODEL --target NAME")
     if not target:
         raise UsageError("no target was named", fix="add --target host, or a name from `neoc targets`")
-    for name, value in (("--timeout", timeout), ("--race-seconds", race_seconds)):
+    for name, value in (
+        ("--timeout", timeout),
+        ("--race-seconds", race_seconds),
+        ("--rewrite-seconds", rewrite_seconds),
+    ):
         arguments.check_positive(name, value)
     if tolerance is not None and not 0 <= tolerance < 1:
         raise UsageError(f"--tolerance must lie in [0, 1), not {tolerance}", fix="--tolerance 1e-4")
@@ -105,6 +113,8 @@ def command(
         threads=arguments.check_threads(threads),
         timeout_s=timeout,
         race_seconds=race_seconds,
+        rewrites=arguments.rewrites(rewrites),
+        rewrite_seconds=rewrite_seconds,
         preprocess=sections["preprocess"],
         postprocess=sections["postprocess"],
         raw_data=raw,

@@ -124,7 +124,7 @@ def turn(shop: Workshop, bucket: Bucket) -> Iterator[None]:
         yield
     finally:
         shop.rest()
-        shop.reference = None
+        shop.reference = shop.exact = None
         shop.options, shop.losses = kept
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neoc.compile import registry
 from neoc.compile.cache import BuildCache
@@ -66,6 +66,8 @@ class Workshop:
     losses: list[Loss] = field(default_factory=list)
     reference: Reference | None = None
     """gathered once, when the first candidate can be run"""
+    exact: tuple[Mapping[str, Any], ...] | None = None
+    """float64 outputs of the original graph on the reference's first samples, where a rewrite was judged by them"""
     _folders: int = 0
 
     @property

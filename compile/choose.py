@@ -17,6 +17,7 @@ from neoc.compile.measure import Timed, interleave, ratio
 from neoc.compile.options import CompileOptions
 from neoc.compile.plan import EngineView
 from neoc.compile.race import race as run_race
+from neoc.compile.rewrites.spec import MARK
 from neoc.compile.verify import Verified
 
 REPORT_SECONDS = 2.0
@@ -45,7 +46,7 @@ def tiers(seen: Sequence[EngineView], options: CompileOptions) -> Iterator[list[
 
     Where a decision is replayed, only the tier that holds it: all of it, since the others bear witness to the numbers.
     """
-    wanted = None if options.decision is None else read_decision(options.decision)["plan"]
+    wanted = None if options.decision is None else read_decision(options.decision)["plan"].partition(MARK)[0]
     every = [plan for view in seen for plan in view.plans]
     if wanted is not None and wanted not in [plan.id for plan in every]:
         raise UsageError(
@@ -61,12 +62,21 @@ def tiers(seen: Sequence[EngineView], options: CompileOptions) -> Iterator[list[
 
 
 def read_decision(path: Path) -> dict[str, str]:
-    """{'plan', 'chosen_by'} of an artifact or of its evidence.json. Raises UsageError."""
+    """{'plan', 'chosen_by', 'rewrites'} of an artifact or of its evidence.json. Raises UsageError."""
     try:
         decision = read_evidence(path)["decision"]
-        return {"plan": str(decision["plan"]), "chosen_by": str(decision["chosen_by"])}
+        rewrites = str(decision.get("rewrites", ""))
+        return {"plan": str(decision["plan"]), "chosen_by": str(decision["chosen_by"]), "rewrites": rewrites}
     except (KeyError, TypeError) as error:
         raise _undecided(path, error) from error
+
+
+def decided_rewrites(options: CompileOptions) -> tuple[str, str] | None:
+    """(the plan on the program as it was, the rules) of a replayed decision, None without one. Raises UsageError."""
+    if options.decision is None:
+        return None
+    told = read_decision(options.decision)
+    return told["plan"].partition(MARK)[0], told["rewrites"]
 
 
 def read_evidence(path: Path) -> dict[str, Any]:

@@ -53,6 +53,10 @@ class CompileOptions:
     """bound on one build or check; None: Settings.worker_timeout_s"""
     race_seconds: float = 10.0
     """budget of the interleaved race"""
+    rewrites: tuple[str, ...] | None = None
+    """the rules of exact rewriting (docs/exact-speed.md) that may be tried; None: all, empty: none"""
+    rewrite_seconds: float | None = None
+    """budget of the search for rewrites that pay, all engines together; None: six times `race_seconds`"""
     dump: Path | None = None
     reference_engine: bool = True
     """whether the ONNX reference evaluator may serve as the last resort"""

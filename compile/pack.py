@@ -21,6 +21,8 @@ from neoc.compile.measure import fingerprint
 from neoc.compile.modelled import bound
 from neoc.compile.plan import EngineView
 from neoc.compile.program import Program
+from neoc.compile.rewrites.search import Found
+from neoc.compile.rewrites.spec import spec_of
 
 NATIVE = "native"
 PLAIN = "program"
@@ -36,6 +38,7 @@ class Decision:
     chosen: Chosen
     seen: tuple[EngineView, ...]
     losses: tuple[Loss, ...] = ()
+    rewrites: Found | None = None
 
     @property
     def id(self) -> str:
@@ -233,8 +236,10 @@ def _evidence(target: Target, decisions: Sequence[Decision]) -> dict[str, Any]:
 def _one(decision: Decision, target: Target) -> dict[str, Any]:
     """The evidence of one decision."""
     chosen = decision.chosen
+    spec = spec_of(chosen.candidate.step.variant.as_dict())
     return {
-        "decision": {"plan": chosen.candidate.plan.id, "chosen_by": chosen.by},
+        "decision": {"plan": chosen.candidate.plan.id, "chosen_by": chosen.by, "rewrites": str(spec)},
+        "rewrites": None if decision.rewrites is None else decision.rewrites.as_dict(),
         "cache": chosen.candidate.cached,
         "corroborated_by": _witnesses(chosen),
         "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),

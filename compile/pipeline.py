@@ -15,6 +15,7 @@ from neoc.compile.dump import Dump
 from neoc.compile.errors import UsageError
 from neoc.compile.options import FOLDS, CompileOptions
 from neoc.compile.program import Program
+from neoc.compile.rewrites import search
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -65,7 +66,9 @@ def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[s
         candidates = build.build_all(shop, plans, chip)
         verified = verify.verify_all(shop, program, chip, candidates)
         if verified:
-            return pack.Decision(bind, program, choose.choose(shop, verified), seen, tuple(shop.losses))
+            found = search.search(shop, program, chip, verified, choose.decided_rewrites(shop.options))
+            chosen = choose.choose(shop, [*verified, *found.verified])
+            return pack.Decision(bind, program, chosen, seen, tuple(shop.losses), found)
     raise verify.nothing_left(shop, program)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from neoc.compile import frontends, inputs, onnx_io, parity, passes, raw_proof, registry
-from neoc.compile.analysis import cost
+from neoc.compile.analysis import Cost, cost
 from neoc.compile.answers import Answers, Sample, answer
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Signature
@@ -33,6 +33,8 @@ SECOND_OPINION_FLOPS = 2e8
 
 
 SECOND_OPINION_BYTES = 8 << 20
+EXACT_FLOPS = 1 << 30
+"""what rewritten candidates are judged on in double precision: samples up to this, but at least one"""
 GROSS = 1e-2
 """relative distance to float64 that no rounding of a working network in float32 explains: another operator semantics"""
 
@@ -219,17 +221,29 @@ def _second_opinion(shop: Workshop, program: Program, first: Reference, rtol: fl
     return replace(first, agreed=tuple(agreed))
 
 
+def _flops(program: Program, sample: Sample) -> int:
+    reckoned = _reckoned(program, sample)
+    return EXACT_FLOPS if reckoned is None else reckoned.flops
+
+
+def _reckoned(program: Program, sample: Sample) -> Cost | None:
+    """The cost of the source at the sample's own shapes; None where it cannot be told."""
+    assert program.source is not None
+    arrays = {name: a for name, a in sample.items() if isinstance(a, np.ndarray)}  # not sequences, which have no shape
+    shapes = {name: InputBinding(a.shape) for name, a in arrays.items()}
+    try:
+        return cost(passes.run(load(program.source.graph, shapes), (passes.InferShapes(),)))
+    except NeocError:
+        return None
+
+
 def _is_small(program: Program, sample: Sample) -> bool:
     """Whether the evaluator is through within seconds, by the FLOPs at the sample's own shapes.
 
     Bodies of If keep unknown shapes: where some nodes cannot be counted, few weights stand for few FLOPs.
     """
-    assert program.source is not None
-    arrays = {name: a for name, a in sample.items() if isinstance(a, np.ndarray)}  # not sequences, which have no shape
-    shapes = {name: InputBinding(a.shape) for name, a in arrays.items()}
-    try:
-        reckoned = cost(passes.run(load(program.source.graph, shapes), (passes.InferShapes(),)))
-    except NeocError:
+    reckoned = _reckoned(program, sample)
+    if reckoned is None:
         return False
     return reckoned.flops <= SECOND_OPINION_FLOPS and not (
         reckoned.uncounted and reckoned.weight_bytes > SECOND_OPINION_BYTES
@@ -252,6 +266,22 @@ def _near(exact: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any
     """Whether outputs are what float32 rounding could make of the exact ones; integers and strings must be equal."""
     narrowed = [{name: narrow_like(e[name], o.get(name)) for name in e} for e, o in zip(exact, outputs, strict=True)]
     return _agree(outputs, narrowed, GROSS)
+
+
+def exact_samples(program: Program, reference: Reference) -> int:
+    """On how many of the samples, at least one, the evaluator in double precision is through within seconds."""
+    flops = max(1, _flops(program, reference.samples[0]))
+    return int(min(max(1, EXACT_FLOPS // flops), len(reference.samples)))
+
+
+def exact_outputs(
+    shop: Workshop, program: Program, reference: Reference, count: int
+) -> Sequence[Mapping[str, Any]] | None:
+    """`in_float64` on the first `count` samples; what was computed once is kept in the shop."""
+    if shop.exact is None or len(shop.exact) < count:
+        found = in_float64(shop, program.unfolded or program, reference.samples[:count])
+        shop.exact = None if found is None else tuple(found)
+    return None if shop.exact is None else shop.exact[:count]
 
 
 def in_float64(shop: Workshop, program: Program, samples: Sequence[Sample]) -> list[Mapping[str, Any]] | None:

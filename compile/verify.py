@@ -15,7 +15,15 @@ from neoc.compile.departure import first_departure
 from neoc.compile.errors import NeocError, NoCandidate, ParityFailure, Unavailable, VacuousCheck
 from neoc.compile.parity import OutputReport
 from neoc.compile.program import Program
-from neoc.compile.reference import GROSS, Reference, gather, in_float64, narrow_like
+from neoc.compile.reference import (
+    GROSS,
+    Reference,
+    exact_outputs,
+    exact_samples,
+    gather,
+    in_float64,
+    narrow_like,
+)
 from neoc.compile.registry import load_engine
 from neoc.compile.worker import Worker
 
@@ -99,6 +107,41 @@ def verify_all(shop: Workshop, program: Program, target: Target, candidates: Seq
         )
     order = {c.plan.id: i for i, c in enumerate(candidates)}
     return sorted(passed, key=lambda v: order[v.id])
+
+
+def verify_rewritten(
+    shop: Workshop, program: Program, target: Target, candidates: Sequence[Candidate]
+) -> list[Verified]:
+    """The rewritten candidates that hold: on every sample against the reference, and against float64 on the first ones.
+
+    A rewrite orders additions anew, so another float32 engine is no judge of it where that engine itself is off: what
+    departs from the reference is judged by a float64 run of the original graph on all samples. Losses are noted in the
+    shop. `shop.reference` must have been gathered.
+    """
+    reference = shop.reference
+    assert reference is not None
+    rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
+    reach = (Numerics.EXECUTED, "")
+    answers = [a for c in candidates if (a := _answer(shop, target, c, reach, reference)) is not None]
+    exact = exact_outputs(shop, program, reference, exact_samples(program, reference))
+    head = [] if exact is None else _narrowed(exact, reference)
+    judge = "float64" if head else reference.name
+    passed, failed = _judge(answers, [*head, *reference.outputs[len(head) :]], reference, rtol, judge)
+    if failed and not reference.exact and not reference.framework:
+        every = exact_outputs(shop, program, reference, len(reference.samples))
+        if every is not None:
+            more, failed = _settle(failed, every, reference, rtol)
+            passed += more
+    for answer, reports in failed:
+        answer.worker.close()
+        why = "; ".join(f"output {r.name} is {r.why}" for r in reports if not r.ok)
+        what = f"{answer.candidate.plan.id} computes something else than the source"
+        shop.lose(answer.candidate.plan, "parity", ParityFailure(what, why=f"{why} (against {judge})"))
+    return passed
+
+
+def _narrowed(exact: Sequence[Mapping[str, Any]], reference: Reference) -> list[Mapping[str, Any]]:
+    return [{n: narrow_like(e[n], o[n]) for n in o} for e, o in zip(exact, reference.outputs, strict=False)]
 
 
 def _reach(candidate: Candidate, target: Target) -> tuple[Numerics, str]:

@@ -88,6 +88,13 @@ def _empty(kind: TypeProto) -> np.ndarray:
     return np.empty((0, *dims), helper.tensor_dtype_to_np_dtype(tensor.elem_type))
 
 
+class GlobalMaxPool(OpRun):
+    """The maximum over every axis from the third on; onnx 1.23 reduces the wrong ones where x has not four."""
+
+    def _run(self, x: Any) -> tuple[Any]:
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
 class LpNormalization(OnnxLpNormalization):
     """x / (sum |x|^p)^(1/p): onnx 1.23 forgets the magnitude, which shows for p = 1."""
 
@@ -139,5 +146,12 @@ class TreeEnsemble(OpRun):
         return (walk.evaluate(form.from_attributes(given, x.shape[1], {}), x),)
 
 
-OPERATORS: list[type[OpRun]] = [BatchNormalization, Loop, LpNormalization, StringNormalizer, TreeEnsemble]
+OPERATORS: list[type[OpRun]] = [
+    BatchNormalization,
+    GlobalMaxPool,
+    Loop,
+    LpNormalization,
+    StringNormalizer,
+    TreeEnsemble,
+]
 """for ReferenceEvaluator(new_ops=...)"""

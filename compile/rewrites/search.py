@@ -1,0 +1,314 @@
+"""The race of rewrites: which rules stay, for one model and each engine.
+
+Engine by engine, rule by rule in the order of the table: the program that has all rules kept so far is rewritten by
+one more, built, proven, and timed against the one before, the two in turns. A rule stays where it is shown to be
+faster. What was decided is kept by fingerprint, and replayed where nothing that it hangs on has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from neoc.compile import build, passes, registry
+from neoc.compile.build import Workshop
+from neoc.compile.contracts import Numerics, Plan, Step, Target
+from neoc.compile.errors import NeocError, OutputError
+from neoc.compile.files import write_atomically
+from neoc.compile.measure import fingerprint, interleave, ratio
+from neoc.compile.program import Program
+from neoc.compile.rewrites.apply import rewrite_passes
+from neoc.compile.rewrites.rule import Rule, sites
+from neoc.compile.rewrites.spec import LEFT, MARK, OPTION, Spec
+from neoc.compile.rewrites.table import RULES, by_name
+from neoc.compile.rewrites.tune import Tuned, tune
+from neoc.compile.verify import Verified, verify_rewritten
+
+TRIAL_S = 1.5
+"""seconds of timing a trial"""
+FASTER = 0.99
+"""a rule stays where the median ratio of times is below this and its interval below 1"""
+SHARE = 6.0
+"""the search may take this many times the race's own budget"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rule on one engine: what it did and what came of it."""
+
+    engine: str
+    rule: str
+    sites: int
+    outcome: str
+    """'kept', 'no gain', 'lost' (it does not build or does not hold), 'no time'"""
+    why: str = ""
+    ratio: Mapping[str, Any] | None = None
+    """time with the rule over time without, in the same rounds"""
+    tuned: tuple[Mapping[str, Any], ...] = ()
+    """for a rule with choices: what each key of sites did alone"""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine,
+            "rule": self.rule,
+            "sites": self.sites,
+            "outcome": self.outcome,
+            "why": self.why,
+            "ratio": None if self.ratio is None else dict(self.ratio),
+            "tuned": [dict(t) for t in self.tuned],
+            "seconds": round(self.seconds, 2),
+        }
+
+
+@dataclass
+class Found:
+    """What the search left: candidates that hold and are faster than their engine's plain ones, and why."""
+
+    verified: list[Verified] = field(default_factory=list)
+    specs: dict[str, str] = field(default_factory=dict)
+    """engine -> the spec that it is fastest with"""
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    remembered: bool = False
+    """whether the decision was made before, on this machine, for the same program"""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "specs": self.specs,
+            "trials": self.trials,
+            "seconds": round(self.seconds, 2),
+            "remembered": self.remembered,
+        }
+
+
+def rewritten_plan(program: Program, plan: Plan, spec: Spec) -> Plan:
+    """`plan` on the rewritten program. Raises PassFailure where a rule breaks it."""
+    step = plan.steps[0]
+    variant = replace(
+        step.variant,
+        id=f"{step.variant.id}{MARK}{','.join(spec.names)}",
+        options=tuple(sorted((*step.variant.options, (OPTION, str(spec))))),
+    )
+    made = passes.run(program, rewrite_passes(spec))
+    return Plan((made,), (Step(step.engine, variant),))
+
+
+def search(
+    shop: Workshop,
+    program: Program,
+    target: Target,
+    verified: Sequence[Verified],
+    wanted: tuple[str, str] | None = None,
+) -> Found:
+    """The fastest rewritten form of `program` for every engine that runs it here. `wanted`: plan and spec to replay."""
+    found = Found()
+    rules = allowed(shop.options.rewrites)
+    bases = _bases(verified) if shop.options.precision == "fp32" else []
+    started = time.monotonic()
+    if wanted is not None:
+        for base in (v for v in verified if v.id == wanted[0]):
+            _replay(shop, program, target, base, wanted[1], found)
+    elif rules and bases and _any_site(program, rules):
+        budget = _budget(shop)
+        for index, base in enumerate(bases):
+            left = started + budget - time.monotonic()
+            _Search(shop, program, target, base, rules, found).run(left / (len(bases) - index))
+    found.seconds = time.monotonic() - started
+    return found
+
+
+def allowed(names: Sequence[str] | None) -> tuple[Rule, ...]:
+    """The rules that the user lets in, in the order of the table; None: all. Raises UsageError."""
+    if names is None:
+        return RULES
+    chosen = {by_name(name).name for name in names}
+    return tuple(rule for rule in RULES if rule.name in chosen)
+
+
+def _budget(shop: Workshop) -> float:
+    given = shop.options.rewrite_seconds
+    return SHARE * shop.options.race_seconds if given is None else given
+
+
+def _bases(verified: Sequence[Verified]) -> list[Verified]:
+    """The first candidate of each compiled engine that was run on the chip itself."""
+    first: dict[str, Verified] = {}
+    for v in verified:
+        engine = v.candidate.step.engine
+        if v.numerics is Numerics.EXECUTED and v.worker is not None and not registry.load_engine(engine).fallback:
+            first.setdefault(engine, v)
+    return list(first.values())
+
+
+def _any_site(program: Program, rules: Sequence[Rule]) -> bool:
+    return any(next(sites(program.model, rule, program.opset), None) is not None for rule in rules)
+
+
+def _replay(shop: Workshop, program: Program, target: Target, base: Verified, spec: str, found: Found) -> None:
+    """The candidate that `spec` names, where it holds."""
+    if not spec:
+        return
+    plan = rewritten_plan(program, base.candidate.plan, Spec.parse(spec))
+    held = _proven(shop, program, target, plan)
+    if held is not None:
+        found.verified.append(held)
+        found.specs[held.candidate.step.engine] = spec
+
+
+def _proven(shop: Workshop, program: Program, target: Target, plan: Plan) -> Verified | None:
+    candidates = build.build_all(shop, [plan], target)
+    return next(iter(verify_rewritten(shop, program, target, candidates)), None)
+
+
+class _Search:
+    """The search for one engine: forward, one rule at a time."""
+
+    def __init__(
+        self,
+        shop: Workshop,
+        program: Program,
+        target: Target,
+        base: Verified,
+        rules: Sequence[Rule],
+        found: Found,
+    ) -> None:
+        self._shop, self._program, self._target = shop, program, target
+        self._base, self._rules, self._found = base, rules, found
+        self._engine = base.candidate.step.engine
+        assert base.reference is not None
+        self._sample = base.reference.fed[0]
+        self._best, self._spec, self._current = base, Spec(), program
+        self._trials: list[Trial] = []
+
+    def run(self, budget_s: float) -> None:
+        memory = _Memory(self._shop, self._program, self._target, self._base, self._rules)
+        known = memory.read()
+        if known is not None:
+            self._found.remembered = True
+            self._found.trials += known["trials"]
+            _replay(self._shop, self._program, self._target, self._base, known["spec"], self._found)
+            return
+        deadline = time.monotonic() + budget_s
+        for rule in self._rules:
+            self._try(rule, deadline)
+        trials = [trial.as_dict() for trial in self._trials]
+        self._found.trials += trials
+        if self._spec.rules:
+            self._found.specs[self._engine] = str(self._spec)
+            self._found.verified.append(self._best)
+        if not any(trial.outcome == "no time" for trial in self._trials):
+            memory.write({"spec": str(self._spec), "trials": trials})
+
+    def _try(self, rule: Rule, deadline: float) -> None:
+        count = sum(1 for _ in sites(self._current.model, rule, self._current.opset))
+        if rule.opset > self._current.opset:
+            count = self._sites_later(rule)
+        if not count:
+            return
+        started = time.monotonic()
+        trial = Trial(self._engine, rule.name, count, "no time", "the budget of the search was spent")
+        if started < deadline:
+            try:
+                trial = self._tried(rule, count, deadline)
+            except NeocError as error:
+                trial = replace(trial, outcome="lost", why=str(error))
+        trial = replace(trial, seconds=time.monotonic() - started)
+        self._trials.append(trial)
+        self._shop.progress("rewrite", f"{self._engine} {rule.name}: {trial.outcome} {_words(trial)}".rstrip())
+
+    def _sites_later(self, rule: Rule) -> int:
+        """Sites in the program as it is once it has the version that the rule needs."""
+        raised = passes.run(self._current, rewrite_passes(Spec(((rule.name, ()),)))[:1])
+        return sum(1 for _ in sites(raised.model, rule, raised.opset))
+
+    def _tried(self, rule: Rule, count: int, deadline: float) -> Trial:
+        step, tuned = self._base.candidate.step, list[Tuned]()
+        if rule.choices is not None:
+            tuned = tune(self._shop, self._target, step, self._current, rule, self._sample, deadline)
+        told = tuple(t.as_dict() for t in tuned)
+        if rule.choices is not None and all(t.choice == LEFT for t in tuned):
+            return Trial(self._engine, rule.name, count, "no gain", "no site is faster alone", tuned=told)
+        spec = self._spec.plus(rule.name, {t.key: t.choice for t in tuned})
+        plan = rewritten_plan(self._program, self._base.candidate.plan, spec)
+        losses = len(self._shop.losses)
+        held = _proven(self._shop, self._program, self._target, plan)
+        if held is None:
+            why = str(self._shop.losses[-1].error) if len(self._shop.losses) > losses else "it does not hold"
+            return Trial(self._engine, rule.name, count, "lost", why, tuned=told)
+        return self._raced(rule, count, told, spec, held)
+
+    def _raced(self, rule: Rule, count: int, told: tuple[dict[str, Any], ...], spec: Spec, held: Verified) -> Trial:
+        assert self._best.worker is not None
+        assert held.worker is not None
+        timers = {v.id: v.worker.timed(self._sample) for v in (self._best, held) if v.worker is not None}
+        seconds = min(TRIAL_S, self._shop.options.race_seconds)
+        measured = interleave(timers, budget_s=seconds)
+        lost = measured[held.id].lost or measured[self._best.id].lost
+        if lost:
+            held.worker.close()
+            return Trial(self._engine, rule.name, count, "lost", lost, tuned=told)
+        seen = ratio(measured[held.id], measured[self._best.id])
+        if seen.median > FASTER or (seen.high is not None and seen.high >= 1):
+            held.worker.close()
+            return Trial(self._engine, rule.name, count, "no gain", "", seen.as_dict(), told)
+        if self._best is not self._base:
+            self._best.worker.close()
+        self._best, self._spec, self._current = held, spec, held.candidate.plan.programs[0]
+        return Trial(self._engine, rule.name, count, "kept", "", seen.as_dict(), told)
+
+
+def _words(trial: Trial) -> str:
+    return trial.why if trial.ratio is None else f"{trial.ratio['ratio']:.3f}"
+
+
+class _Memory:
+    """What was decided before, by everything that it hangs on."""
+
+    def __init__(self, shop: Workshop, program: Program, target: Target, base: Verified, rules: Sequence[Rule]) -> None:
+        step = base.candidate.step
+        assert base.reference is not None
+        shapes = {name: str(getattr(value, "shape", "")) for name, value in base.reference.fed[0].items()}
+        key = {
+            "build": dict(build.cache_key(program, step, target)),
+            "variant": step.variant.as_dict(),
+            "shapes": shapes,
+            "rules": [rule.name for rule in rules],
+            "code": _code(),
+            "machine": fingerprint()["digest"],
+            "tolerance": shop.options.tolerance,
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+        self._path = shop.settings.cache_dir / "rewrites" / f"{digest}.json"
+        self._shop, self._use = shop, shop.options.use_cache
+
+    def read(self) -> dict[str, Any] | None:
+        if not self._use:
+            return None
+        try:
+            known = json.loads(self._path.read_text())
+            return {"spec": str(known["spec"]), "trials": list(known["trials"])}
+        except (OSError, ValueError, KeyError, TypeError):  # none, or half of one: the search is run again
+            return None
+
+    def write(self, decision: Mapping[str, Any]) -> None:
+        if not self._use:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(decision, indent=1).encode())
+        except (OSError, OutputError) as error:  # the next compilation searches again
+            self._shop.progress("cache", str(error))
+
+
+def _code() -> str:
+    """A digest of the rules' own source: a rule that changed is raced anew."""
+    state = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(path.read_bytes())
+    return state.hexdigest()

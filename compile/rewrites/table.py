@@ -1,0 +1,31 @@
+"""The rules, in the order in which they are tried: the most valuable first. A new rule is a row here."""
+
+from __future__ import annotations
+
+from neoc.compile.errors import UsageError
+from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
+from neoc.compile.rewrites.framing import FRAMING
+from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
+from neoc.compile.rewrites.phases import PHASE_EXPANSION
+from neoc.compile.rewrites.rule import Rule
+from neoc.compile.rewrites.tokens import TOKEN_TABLE
+from neoc.compile.rewrites.upsampled import UPSAMPLED_CONV
+
+RULES: tuple[Rule, ...] = (
+    TOKEN_TABLE,
+    PHASE_EXPANSION,
+    FRAMING,
+    WINOGRAD_1D,
+    CONV_2D,
+    UPSAMPLED_CONV,
+    PRELU_MAX,
+    MAX_SINKS,
+)
+
+
+def by_name(name: str) -> Rule:
+    """Raises UsageError for a name that is in no row."""
+    for rule in RULES:
+        if rule.name == name:
+            return rule
+    raise UsageError(f"there is no rewrite named {name!r}", fix=f"one of: {', '.join(r.name for r in RULES)}")
