@@ -94,6 +94,7 @@ def _artifact(path: Path, as_json: bool) -> int:
             ("variant", f"{v['id']}, {v['threads']} threads, {v['precision']}, {v['level']}")
             for v in manifest["variants"]
         ),
+        *(("rewrote", line) for line in summary.rewrote(artifact)),
         *(("modelled", modelled.words(m)) for m in [evidence.get("modelled")] if m),
         *(("buckets", line) for line in summary.buckets(artifact)),
         *(("placement", f"{engine}: {count} nodes") for engine, count in summary.placement(artifact).items()),
@@ -107,6 +108,7 @@ def _artifact(path: Path, as_json: bool) -> int:
     ]
     console.table(path.name, ("fact", "value"), rows)
     summary.show_verification(artifact)
+    summary.show_rewrites(artifact)
     summary.show_race(artifact)
     return 0
 

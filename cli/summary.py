@@ -52,6 +52,8 @@ def details(artifact: Artifact) -> Iterator[str]:
     """The lines below the table: the proof, then whatever the user should not miss."""
     manifest = artifact.manifest
     yield from buckets(artifact)
+    if rules := list(rewrote(artifact)):
+        yield f"rewrote: {', '.join(dict.fromkeys(rules))}"
     if modelled := artifact.evidence.get("modelled"):
         from neoc.compile.modelled import words
 
@@ -61,7 +63,7 @@ def details(artifact: Artifact) -> Iterator[str]:
         worst = max((o["relative"] for o in proof["outputs"] if isinstance(o["relative"], float)), default=0.0)
         witnesses = artifact.evidence.get("corroborated_by", [])
         who = f"{', '.join(witnesses)} computed the same" if witnesses else "nobody but the winner's library vouches"
-        yield f"proof: largest relative error {worst:.1e} against {proof['reference']} ({who})"
+        yield f"proof: largest relative error {worst:.1e} against {_judge(proof)} ({who})"
         if "raw" in proof:
             yield _raw_proof(proof["raw"])
         if not proof["independent"]:
@@ -81,6 +83,10 @@ def details(artifact: Artifact) -> Iterator[str]:
         yield f"lost: {loss['candidate']} ({loss['stage']}): {loss['reason']}"
     for note in manifest["notes"]:
         yield f"note: {note}"
+
+
+def _judge(proof: Mapping[str, Any]) -> str:
+    return "a float64 run of the original graph" if proof["judged_by"] == "float64" else str(proof["reference"])
 
 
 def buckets(artifact: Artifact) -> Iterator[str]:
@@ -158,10 +164,44 @@ def show_verification(artifact: Artifact) -> None:
     ]
     doubt = "" if proof["independent"] else ", not independent"
     console.table(
-        f"against {proof['reference']}{doubt}, {proof['samples']} samples",
+        f"against {_judge(proof)}{doubt}, {proof['samples']} samples",
         ("output", "dtype", "verdict", "relative error", "remark"),
         rows,
     )
+
+
+def rewrote(artifact: Artifact) -> Iterator[str]:
+    """Which rules of exact rewriting each variant was made by, with the choices that were made for its sites."""
+    from neoc.compile.rewrites.spec import Spec, spec_of
+
+    for variant in artifact.manifest["variants"]:
+        for rule in spec_of(variant["steps"][0]["variant"]).rules:
+            yield str(Spec((rule,)))
+
+
+def show_rewrites(artifact: Artifact) -> None:
+    """Every rule that was tried, on which engine, and what it gained."""
+    found = artifact.evidence.get("rewrites")
+    if not found or not found["trials"]:
+        return
+    rows = [
+        (
+            trial["engine"],
+            trial["rule"],
+            str(trial["sites"]),
+            trial["outcome"],
+            interval(trial["ratio"]) if trial["ratio"] else "-",
+            trial["why"] or "; ".join(_tuned(t) for t in trial["tuned"]),
+        )
+        for trial in found["trials"]
+    ]
+    columns = ("engine", "rule", "sites", "outcome", "time with / without", "remark")
+    how = "decided before, by the same search" if found["remembered"] else f"decided in {found['seconds']:.0f} s"
+    console.table("rewrites", columns, rows, how)
+
+
+def _tuned(told: Mapping[str, Any]) -> str:
+    return f"{told['key']}: {told['choice'] or 'left'}"
 
 
 def show_race(artifact: Artifact) -> None:

@@ -89,7 +89,7 @@ def is_float(site: Site) -> bool:
 
 DTYPE = Guard("dtype", is_float)
 GROUP = Guard("group", lambda site: site["conv"].group == 1)
-AUTO_PAD = Guard("pad", lambda site: site["conv"].auto_pad in ("NOTSET", "VALID"))
+AUTO_PAD = Guard("auto_pad", lambda site: site["conv"].auto_pad in ("NOTSET", "VALID"))
 """SAME depends on the size at run. VALID beside `pads` is refused by the standard"""
 DILATION = Guard("dilation", lambda site: all(d == 1 for d in site["conv"].dilations))
 STRIDE = Guard("stride", lambda site: all(s == 1 for s in site["conv"].strides))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from neoc.compile.rewrites.conv import AUTO_PAD, DILATION, DTYPE, Conv, find_conv
+from neoc.compile.rewrites.conv import AUTO_PAD, DILATION, DTYPE, GROUP, Conv, find_conv
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
 
 GATHER, HOPS = 1, 2
@@ -45,6 +45,11 @@ def _ways(site: Site) -> tuple[int, ...]:
     axis = site["axis"]
     whole = conv.kernel[axis] % conv.strides[axis] == 0
     return (HOPS, GATHER) if whole else (GATHER,)
+
+
+def _long(site: Site) -> bool:
+    conv: Conv = site["conv"]
+    return conv.kernel[site["axis"]] >= _LONG and conv.shape[0] >= 8
 
 
 def _frames(site: Site, editor: Editor, way: int) -> ir.Value:
@@ -83,8 +88,8 @@ FRAMING = Rule(
     frozenset({"Conv"}),
     _find,
     (
-        DTYPE,
-        Guard("group", lambda site: site["conv"].shape[1] == 1 and site["conv"].group == 1),
+        Guard("channels", lambda site: site["conv"].shape[1] == 1),
+        GROUP,
         AUTO_PAD,
         Guard("pad", lambda site: not any(site["conv"].pads)),
         DILATION,
@@ -92,7 +97,7 @@ FRAMING = Rule(
         Guard("axis", _line),
     ),
     _frames,
-    worth=(Guard("size", lambda site: site["conv"].kernel[site["axis"]] >= _LONG and site["conv"].shape[0] >= 8),),
+    worth=(DTYPE, Guard("size", _long)),
     choices=_ways,
     key=lambda site: site["conv"].key(),
 )

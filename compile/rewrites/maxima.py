@@ -28,22 +28,20 @@ PRELU_MAX = Rule(
     "PRelu(x, a) = Max(x, a * x) where a <= 1, a != 0",
     frozenset({"PRelu"}),
     _find_prelu,
-    (
-        Guard("dtype", lambda site: site["x"].dtype == ir.DataType.FLOAT),
-        Guard("slope", _below_one),
-    ),
+    (Guard("slope", _below_one),),
     lambda site, editor, way: editor.op(
         "Max", site.node.inputs[0], editor.op("Mul", site.node.inputs[0], site.node.inputs[1])
     ),
+    worth=(Guard("dtype", lambda site: site["x"].dtype == ir.DataType.FLOAT),),
 )
 
 # ---- functions behind a maximum ------------------------------------------------------------------
 
 _RISES = """
-Ceil Clip Elu Erf Exp Floor Relu Selu Sigmoid Softplus Softsign Sqrt Tanh HardSigmoid
+Ceil Clip Elu Erf Exp Floor Relu Selu Sigmoid Softplus Softsign Tanh HardSigmoid
 """
 _RISING = frozenset(_RISES.split())
-"""f(x) <= f(y) where x <= y"""
+"""f(x) <= f(y) where x <= y, for every x and y: Sqrt and Log are out, which have no answer below 0"""
 _REDUCTIONS = frozenset(["ReduceMax", "GlobalMaxPool", "MaxPool"])
 
 
@@ -60,16 +58,6 @@ def _alone(site: Site) -> bool:
     """Nobody else reads f(x): else it would be computed twice."""
     value = site["function"].outputs[0]
     return not value.is_graph_output() and len(value.uses()) == 1
-
-
-def _fixed_arguments(site: Site) -> bool:
-    """Whatever else the function takes is one number, the same for every element; Clip's bounds are in order."""
-    function: ir.Node = site["function"]
-    others = [v for v in function.inputs[1:] if v is not None]
-    arrays = [g.constant_array(v, 1) for v in others]
-    if any(a is None for a in arrays):
-        return False
-    return len(arrays) < 2 or bool(arrays[0] <= arrays[1])  # type: ignore[operator]
 
 
 def _rises(site: Site) -> bool:
@@ -99,11 +87,7 @@ MAX_SINKS = Rule(
     "max(f(x)) = f(max(x)) where f rises",
     _REDUCTIONS,
     _find_sink,
-    (
-        Guard("dtype", lambda site: site["function"].inputs[0].dtype == site.output.dtype == ir.DataType.FLOAT),
-        Guard("broadcast", _fixed_arguments),
-        Guard("slope", _rises),
-    ),
+    (Guard("slope", _rises),),
     _sink,
     worth=(Guard("shared", _alone),),
     repeats=True,

@@ -88,9 +88,9 @@ PHASE_EXPANSION = Rule(
     "y[c, P*t + j] = Y[j*C + c, t]: P neighbouring outputs of a Conv are channels of one with stride P*s",
     frozenset({"Conv"}),
     _find,
-    (DTYPE, GROUP, AUTO_PAD, DILATION, Guard("dynamic", _known)),
+    (GROUP, AUTO_PAD, DILATION, Guard("dynamic", _known)),
     _expand,
-    worth=(Guard("size", _starved), Guard("phases", lambda site: bool(_phases(site)))),
+    worth=(DTYPE, Guard("size", _starved), Guard("phases", lambda site: bool(_phases(site)))),
     choices=_phases,
     key=lambda site: site["conv"].key(),
 )

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from neoc.compile.passes import graph as g
-from neoc.compile.rewrites.conv import AUTO_PAD, DILATION, DTYPE, GROUP, STRIDE, Conv, find_conv
+from neoc.compile.rewrites.conv import DILATION, DTYPE, GROUP, STRIDE, Conv, find_conv
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
 
 _Branch = tuple[ir.Value, ir.Node | None, int]
@@ -134,7 +134,6 @@ UPSAMPLED_CONV = Rule(
     (
         DTYPE,
         GROUP,
-        AUTO_PAD,
         DILATION,
         STRIDE,
         Guard("kernel", _three),
