@@ -65,7 +65,8 @@ def command(
     race_seconds: Annotated[float, typer.Option(help="Budget of the race between verified candidates.")] = 10.0,
     rewrites: Annotated[str, typer.Option(help="Exact rewrites to try: all, off, or NAME,NAME.")] = "all",
     rewrite_seconds: Annotated[
-        float | None, typer.Option(help="Budget of the search for rewrites; six times --race-seconds.")
+        float | None,
+        typer.Option(help="Budget of the search for rewrites [default: six times --race-seconds, none below 20]."),
     ] = None,
     decision: Annotated[
         Path | None, typer.Option(help="Replay the decision of this artifact or evidence.json.")

@@ -56,7 +56,8 @@ class CompileOptions:
     rewrites: tuple[str, ...] | None = None
     """the rules of exact rewriting (docs/exact-speed.md) that may be tried; None: all, empty: none"""
     rewrite_seconds: float | None = None
-    """budget of the search for rewrites that pay, all engines together; None: six times `race_seconds`"""
+    """budget of the search for rewrites that pay, all engines together; None: six times `race_seconds`, or none where
+    that is below 20 s"""
     dump: Path | None = None
     reference_engine: bool = True
     """whether the ONNX reference evaluator may serve as the last resort"""

@@ -35,6 +35,8 @@ FASTER = 0.99
 """a rule stays where the median ratio of times is below this and its interval below 1"""
 SHARE = 6.0
 """the search may take this many times the race's own budget"""
+LEAST_S = 20.0
+"""a search that has less is not begun: one program must be built, proven and timed on each engine"""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,7 @@ def search(
     if wanted is not None:
         for base in (v for v in verified if v.id == wanted[0]):
             _replay(shop, program, target, base, wanted[1], found)
-    elif rules and bases and _any_site(program, rules):
-        budget = _budget(shop)
+    elif (budget := _budget(shop)) and rules and bases and _any_site(program, rules):
         for index, base in enumerate(bases):
             left = started + budget - time.monotonic()
             _Search(shop, program, target, base, rules, found).run(left / (len(bases) - index))
@@ -132,8 +133,12 @@ def allowed(names: Sequence[str] | None) -> tuple[Rule, ...]:
 
 
 def _budget(shop: Workshop) -> float:
+    """Seconds; 0 where a short race tells that the user is in a hurry."""
     given = shop.options.rewrite_seconds
-    return SHARE * shop.options.race_seconds if given is None else given
+    if given is not None:
+        return given
+    share = SHARE * shop.options.race_seconds
+    return share if share >= LEAST_S else 0.0
 
 
 def _bases(verified: Sequence[Verified]) -> list[Verified]:

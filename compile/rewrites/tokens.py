@@ -227,11 +227,13 @@ def _first_table(start: ir.Node, rows: np.ndarray) -> np.ndarray:
     if start.op_type == "Gather":
         return _fixed_input(start, 0).astype(np.float64)
     if start.op_type == "Equal":
-        return rows[:, None] == _fixed(start).reshape(1, -1)
+        same: np.ndarray = rows[:, None] == _fixed(start).reshape(1, -1)
+        return same
     depth = int(_fixed_input(start, 1).reshape(-1)[0])
     off, on = _fixed_input(start, 2).astype(np.float64)
     wrapped = np.where(rows < 0, rows + depth, rows)
-    return np.where(wrapped[:, None] == np.arange(depth), on, off)
+    hot: np.ndarray = np.where(wrapped[:, None] == np.arange(depth), on, off)
+    return hot
 
 
 def _table(site: Site, rows: np.ndarray) -> np.ndarray | None:

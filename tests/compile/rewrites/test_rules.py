@@ -21,9 +21,7 @@ from neoc.compile.program import Program
 from neoc.compile.rewrites import RULES, Rewrite, Rule, by_name, rewrite_passes, sites
 from neoc.compile.rewrites.apply import rewritten
 
-PAIRS = [
-    (rule.name, guard.name) for rule in RULES for guard in rule.conditions if guard.name != "opset" or rule.opset > 1
-]
+PAIRS = [(r.name, guard.name) for r in RULES for guard in r.conditions if guard.name != "opset" or r.opset > 1]
 EXACT = 1e-4
 """of the largest value: what every rewrite of the zoo must keep against float64"""
 
