@@ -23,8 +23,9 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 def export(model: Any, example_inputs: object, inputs: Mapping[str, InputBinding], where: str) -> Any:
     """The ExportedProgram of a module in evaluation mode.
 
-    Dimensions that `inputs` names stay open, all others are fixed to the example's. Raises InvalidInput where the
-    examples do not fit forward, or a dimension that should stay open cannot; InvalidModel where torch.export fails.
+    Dimensions that `inputs` names, or binds to a size that is not the example's, stay open; all others are fixed to the
+    example's. Raises InvalidInput where the examples do not fit forward, or a dimension that should stay open cannot;
+    InvalidModel where torch.export fails.
     """
     import torch
 
@@ -145,20 +146,19 @@ def _dynamic_shapes(
             raise InvalidInput(
                 f"there is no input {name!r}", where=where, why=f"the example inputs are {listed}", fix="check --input"
             )
-        if tensor.dim() != len(binding.shape) or any(
-            isinstance(d, int) and d != size for d, size in zip(binding.shape, tensor.shape, strict=False)
-        ):
+        if tensor.dim() != len(binding.shape):
             raise InvalidInput(
                 f"--input {name} does not fit the example input",
                 where=where,
                 why=f"the example has shape {list(tensor.shape)}",
-                fix="give that shape, with names for the dimensions that stay open",
+                fix="give as many dimensions: sizes, or names for those that stay open",
             )
+        # A size that is not the example's is bound once the graph is there, in a dimension that the export leaves open.
         dims = torch.export.Dim
         shapes[name] = {
-            axis: dims.DYNAMIC if isinstance(d, str) else dims.AUTO
-            for axis, d in enumerate(binding.shape)
-            if not isinstance(d, int)
+            axis: dims.AUTO if d is None else dims.DYNAMIC
+            for axis, (d, size) in enumerate(zip(binding.shape, tensor.shape, strict=True))
+            if d != size
         }
     return shapes
 
@@ -179,13 +179,12 @@ def _explained(error: Exception, inputs: Mapping[str, InputBinding], where: str)
     text = str(error)
     # torch lists what is violated, one a line, each with advice on its own interface behind it.
     found = [line[4:].split(". If you're using")[0] for line in text.splitlines() if line.startswith("  - ")]
-    opened = [name for binding in inputs.values() for name in binding.shape if isinstance(name, str)]
-    if opened and ("onstraint" in text or "specializ" in text):
+    if inputs and ("onstraint" in text or "specializ" in text):
         return InvalidInput(
-            "a dimension that should stay open is fixed by the model's code",
+            "a dimension that should not be the example's is fixed by the model's code",
             where=where,
             why=(" ".join("; ".join(found).split()) or " ".join(text.split()))[:500],
-            fix="give it a size with --input, or write the code so that it holds for every size",
+            fix="bind it to the size that the code wants, or write the code so that it holds for every size",
         )
     return InvalidModel(
         "torch.export cannot trace the model",

@@ -44,6 +44,15 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_size_other_than_the_examples_is_bound(code: Path) -> None:
+    program = frontends.load(f"{code}:good", {"input": InputBinding((7, 3))})
+    assert [spec.shape for spec in (*program.signature.inputs, *program.signature.outputs)] == [(7, 3), (7, 2)]
+    with pytest.raises(InvalidInput, match=r"fixed by the model's code"):  # the weights say 3
+        frontends.load(f"{code}:good", {"input": InputBinding((4, 5))})
+    with pytest.raises(InvalidInput, match=r"the example has shape \[4, 3\]"):
+        frontends.load(f"{code}:good", {"input": InputBinding((4, 3, 1))})
+
+
 def test_example_inputs_give_the_shapes(code: Path) -> None:
     program = frontends.load(f"{code}:good", {})
     assert [spec.shape for spec in program.signature.inputs] == [(4, 3)]
