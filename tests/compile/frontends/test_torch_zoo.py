@@ -11,7 +11,7 @@ import pytest
 import torch_zoo
 
 from neoc.compile import CompileOptions, compile_model
-from neoc.compile.options import InputBinding
+from neoc.compile.options import Bucketing, InputBinding
 from neoc.targets import open_artifact
 
 pytestmark = [pytest.mark.needs("torch", "onnxscript"), pytest.mark.timeout(900)]
@@ -96,6 +96,30 @@ def test_minilm_with_open_batch_and_length(zoo, tmp_path: Path) -> None:  # type
         mask[:, length - padding :] = 0
         feeds.append({"ids": ids, "mask": mask})
     _agrees(path, _module(code, "make"), feeds)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("jax")
+def test_minilm_in_buckets_for_a_static_chip(zoo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Two buckets of an open length, lowered for inf2: a request of 21 tokens, padded to 32, is PyTorch's of 21."""
+    pytest.importorskip("safetensors")
+    code = torch_zoo.minilm(zoo("minilm"), tmp_path)
+    binding = InputBinding((1, "T"), "int64")
+    options = CompileOptions(inputs={"ids": binding, "mask": binding}, bucketing=Bucketing({"T": (16, 32)}))
+    artifact = compile_model(f"{code}:make", "inf2", options, output=tmp_path / "m.neoc")
+    assert artifact.level == "simulated"
+    assert [variant["bind"] for variant in artifact.manifest["variants"]] == [{"T": 16}, {"T": 32}]
+    ids = np.random.default_rng(4).integers(1000, 20000, (1, 21)).astype(np.int64)
+    feeds = {"ids": ids, "mask": np.ones_like(ids)}
+    import torch
+
+    with open_artifact(artifact.path, options={"executor": "xla-cpu"}) as session, torch.no_grad():
+        (got,) = session.run(feeds).values()
+        (other,) = session.run({**feeds, "ids": ids[:, ::-1].copy()}).values()
+        want = _module(code, "make")(*(torch.from_numpy(array) for array in feeds.values()))
+    want = (want[0] if isinstance(want, tuple) else want).numpy()
+    assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
+    assert np.abs(other - want).max() > 1e-2 * np.abs(want).max()
 
 
 def test_a_resnet_in_code(tmp_path: Path) -> None:
