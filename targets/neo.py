@@ -36,8 +36,14 @@ _TABLE = [
     *_rows(SERVED, "inf2", "Inferentia2", "ml_inf2"),
     *_rows(SERVED, "trn1", "Trainium", "ml_trn1"),
     *_rows(SERVED, "inf1", "Inferentia1, archived by AWS: neoc reports on models for it and builds none", "ml_inf1"),
-    *_rows(NEAREST, "aarch64", "Graviton2, generic 64-bit ARM code runs on it", "ml_m6g ml_c6g"),
-    *_rows(NEAREST, "aarch64", "its cores are 64-bit ARM", "rasp4b rk3399 imx8qm imx8mplus sbe_c aisage"),
+    *_rows(SERVED, "graviton2", "Graviton2: Neoverse N1", "ml_m6g ml_c6g"),
+    *_rows(SERVED, "rasp4b", "Raspberry Pi 4 under a 64-bit system", "rasp4b"),
+    *_rows(SERVED, "rk3399", "Cortex-A72 and Cortex-A53, 64-bit", "rk3399"),
+    *_rows(SERVED, "imx8qm", "Cortex-A72 and Cortex-A53, 64-bit", "imx8qm"),
+    *_rows(SERVED, "imx8mplus", "Cortex-A53, 64-bit; its neural processor is not used", "imx8mplus"),
+    *_rows(SERVED, "rasp3b", "Raspberry Pi 3 under a 32-bit system: Armv7-A with NEON", "rasp3b"),
+    *_rows(SERVED, "rk3288", "Cortex-A17: Armv7-A with NEON", "rk3288"),
+    *_rows(NEAREST, "aarch64", "its cores are 64-bit ARM", "sbe_c aisage"),
     *_rows(
         NEAREST, "aarch64", "its host cores are 64-bit ARM, its accelerator is not used", "jacinto_tda4vm qcs605 qcs603"
     ),
@@ -49,7 +55,7 @@ _TABLE = [
     ),
     *_rows(NEAREST, "x86-64-v3", "its CPU is x86, its GPU is not used", "ml_p2 ml_p3 ml_g4dn"),
     *_rows(NEAREST, "x86-64", "neoc builds for Linux", "x86_win32 x86_win64"),
-    *_rows(NEAREST, "", "32-bit ARM code is not built yet", "rasp3b rk3288 sitara_am57x"),
+    *_rows(NEAREST, "rk3288", "its cores are 32-bit ARM, its signal processors are not used", "sitara_am57x"),
     *_rows(
         NEAREST,
         "",
