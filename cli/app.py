@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "Is one record slower than another? A verdict with an interval.",
     "report": "The ledger of measurements as one HTML page.",
     "recommend": "The cheapest measured way to serve a model at a rate within a latency objective.",
+    "emulator": "The ARM file system in which qemu runs what was compiled for ARM.",
     "cache": "List or clear the build cache.",
     "zoo": "Fetch the real models that tests and benchmarks use.",
 }

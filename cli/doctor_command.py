@@ -25,7 +25,16 @@ PACKAGES = (
     "numba",
     "llvmlite",
 )
-TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64", "qemu-x86_64", "nvcc", "trtexec", "neuronx-cc")
+TOOLS = (
+    "aarch64-linux-gnu-gcc",
+    "arm-linux-gnueabihf-gcc",
+    "mmdebstrap",
+    "qemu-aarch64",
+    "qemu-x86_64",
+    "nvcc",
+    "trtexec",
+    "neuronx-cc",
+)
 
 
 def command(
@@ -37,6 +46,7 @@ def command(
         console.print_json(facts)
         return 0
     host = facts["host"]
+    host["emulated ARM"] = facts["emulation"]
     console.table("this machine", ("fact", "value"), [(k, v) for k, v in host.items()])
     console.table(
         "engines",
@@ -76,9 +86,17 @@ def examine() -> dict[str, Any]:
             "neoc": version("neoc"),
         },
         "engines": engines,
+        "emulation": _emulation(),
         "packages": {name: _version(name) for name in PACKAGES},
         "tools": {name: shutil.which(name) for name in TOOLS},
     }
+
+
+def _emulation() -> str:
+    from neoc.targets import guest
+
+    found = guest.find()
+    return found if isinstance(found, str) else f"ready, qemu {found.qemu_version}"
 
 
 def _version(name: str) -> str | None:

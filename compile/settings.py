@@ -42,6 +42,10 @@ class Settings:
         default=False,
         metadata=_variable("NEOC_ALLOW_STANDIN", "1 lets the tests' stand-in tool chains run"),
     )
+    emulation: bool = field(
+        default=True,
+        metadata=_variable("NEOC_EMULATION", "0 leaves ARM code compiled where qemu could run it"),
+    )
     neuron_python: str = field(
         default="",
         metadata=_variable("NEOC_NEURON_PYTHON", "interpreter that has AWS's Neuron runtime: opens Neuron programs"),

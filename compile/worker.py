@@ -45,7 +45,7 @@ class Worker:
     name: what errors call it. interpreter: the Python that runs it, None: this one (NEOC_PYTHON); another one needs
     neoc's core installed in its environment. memory_bytes: bound on the resident memory of the child and all that it
     starts. timeout_s: bound on every single call. None takes NEOC_WORKER_MEMORY_BYTES and NEOC_WORKER_TIMEOUT_S.
-    env: variables set on top of neoc's own.
+    env: variables set on top of neoc's own. start_s: bound on the start; an emulated interpreter takes its time.
 
     The process starts with the first call, which raises MissingTool where that cannot be. Every call raises
     WorkerCrashed, WorkerTimeout or WorkerOutOfMemory where the process was lost (it is then gone for good),
@@ -61,13 +61,14 @@ class Worker:
         timeout_s: float | None = None,
         prefix: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        start_s: float = START_S,
     ) -> None:
         settings = Settings.read()
         self.name = name
         self.interpreter = interpreter or settings.python
         self.memory_bytes = settings.worker_memory_bytes if memory_bytes is None else memory_bytes
         self.timeout_s = settings.worker_timeout_s if timeout_s is None else timeout_s
-        self._prefix, self._env = tuple(prefix), dict(env or {})
+        self._prefix, self._env, self._start_s = tuple(prefix), dict(env or {}), start_s
         self._child: ChildProcess | None = None
         self._facts: dict[str, Any] = {}
         self._lost: str | None = None
@@ -246,7 +247,7 @@ class Worker:
         except OSError as error:
             raise self._unusable(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
-            hello = child.exchange(None, START_S, "starting a worker")
+            hello = child.exchange(None, self._start_s, "starting a worker")
         except WorkerCrashed as failure:
             raise self._unusable(self._why_no_hello(child.log.text(), failure)) from failure
         except BaseException:

@@ -52,9 +52,11 @@ CORES = {
     "neoverse-v2": Core(
         "neoverse-v2", _V2, "neoverse-n2", caveat="the same Armv9.0 instructions; qemu has no model of neoverse-v2"
     ),
-    # 32-bit code is held to Armv7-A with NEON and VFPv4, which both chips have and qemu's cortex-a7 does not exceed. LLVM
-    # takes a Cortex-A53 for Armv8 even in 32-bit code; the A7, in order like it, is the nearest core of Armv7.
-    "bcm2837": Core("cortex-a7", _V7, "cortex-a7", caveat="which has the Armv7-A instructions that the code is held to"),
+    # 32-bit code is held to Armv7-A with NEON and VFPv4, which both chips have and qemu's cortex-a7 does not exceed.
+    # LLVM takes a Cortex-A53 for Armv8 even in 32-bit code; the A7, in order like it, is the nearest core of Armv7.
+    "bcm2837": Core(
+        "cortex-a7", _V7, "cortex-a7", caveat="which has the Armv7-A instructions that the code is held to"
+    ),
     "cortex-a17": Core("cortex-a17", _V7, "cortex-a7", caveat="which has the instructions of a Cortex-A17"),
 }
 """name -> facts. Sources: Arm's technical reference manuals, /proc/cpuinfo of the machines, qemu 10's CPU models."""
@@ -151,7 +153,9 @@ def rasp4b() -> Target:
 def rasp5() -> Target:
     """Raspberry Pi 5: BCM2712."""
     note = "sold with 2, 4, 8 or 16 GB: memory is checked against 2"
-    return _target("rasp5", "Raspberry Pi 5", "cortex-a76", cores=4, memory=2 * GIB, aliases=("bcm2712",), notes=(note,))
+    return _target(
+        "rasp5", "Raspberry Pi 5", "cortex-a76", cores=4, memory=2 * GIB, aliases=("bcm2712",), notes=(note,)
+    )
 
 
 def rk3399() -> Target:

@@ -27,7 +27,7 @@ from neoc.compile.contracts import (
 from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
 from neoc.compile.padding import Padding
 from neoc.compile.settings import Settings
-from neoc.targets import requirements
+from neoc.targets import emulation, requirements
 from neoc.targets.buckets import BucketSession
 from neoc.targets.host import HostFacts, detect
 
@@ -44,17 +44,18 @@ def open_artifact(
     threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id; None for
     the first or, where the variants are buckets, for all of them: each call then runs in the smallest that holds it.
     options: {"executor": NAME} runs what the artifact holds in the engine's simulator or emulator of that name instead
-    of on its chip; the session's `stamp` then says so, and its times mean nothing.
+    of on its chip; the session's `stamp` then says so, and its times mean nothing. qemu takes a CPU model, too:
+    "qemu:cortex-a72"; what the model lacks refuses the artifact before anything is started.
     Raises InvalidArtifact (damaged, tampered with, of a future version), WrongDevice (for another chip), MissingTool
     (with the command that installs what is missing), Unavailable (nothing in it can run), UsageError (no such variant).
     """
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", fix="give 1 or more")
-    executor = _executor(options or {})
+    executor, model = emulation.parsed(_executor(options or {}))
     artifact = Artifact.open(path)
     padding = None if variant is not None else _padding(artifact)
     chosen = [artifact.variant(variant)] if padding is None else artifact.manifest["variants"]
-    engines = [admit(artifact, one, detect(), executor) for one in chosen]
+    engines = [admit(artifact, one, _host(artifact, executor, model), executor) for one in chosen]
     here = [
         step
         for one, own in zip(chosen, engines, strict=True)
@@ -64,7 +65,7 @@ def open_artifact(
     contents = artifact.read((path for step in here for path in step["members"].values()), whole=True)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device, executor))
+            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device, executor, model))
             for one, own in zip(chosen, engines, strict=True)
         ]
         stack.pop_all()
@@ -82,6 +83,13 @@ def _executor(options: Mapping[str, str]) -> str:
     if strangers := sorted(set(options) - {"executor"}):
         raise UsageError(f"there is no option {strangers[0]!r} for opening", fix="executor=NAME")
     return options.get("executor", "")
+
+
+def _host(artifact: Artifact, executor: str, model: str) -> HostFacts | None:
+    """The machine that must have what the artifact asks for; None where an executor takes the place of any."""
+    if not executor:
+        return detect()
+    return emulation.host_of(model or str(artifact.manifest["target"]["facts"].get("emulated_as", "")))
 
 
 def _opens_with(engine: Engine, executor: str) -> str | None:
@@ -117,18 +125,19 @@ def _open_variant(
     threads: int | None,
     device: str | None,
     executor: str,
+    model: str,
 ) -> Session:
     count = variant["threads"] if threads is None else threads
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_step(artifact, contents, step, engine, count, device, executor))
+            stack.enter_context(_open_step(artifact, contents, step, engine, count, device, executor, model))
             for step, engine in zip(variant["steps"], engines, strict=True)
         ]
         stack.pop_all()
     session = sessions[0] if len(sessions) == 1 else ChainedSession(sessions, artifact.signature)
     if executor:
         title = artifact.manifest["target"]["title"]
-        session.stamp = f"{sessions[0].stamp or variant['level']}: run by {executor} on this machine, not by an {title}"
+        session.stamp = f"{sessions[0].stamp or variant['level']}: run by {executor} on this machine, not by {title}"
     return session
 
 
@@ -152,17 +161,22 @@ def _surround(session: Session, artifact: Artifact) -> None:
         jit.install_objects({name: contents[path] for name, path in files.items()})
 
 
-def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts, executor: str = "") -> list[Engine]:
+def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts | None, executor: str = "") -> list[Engine]:
     """The engines of the variant's steps, if it can run on `host`. Decided from the manifest: no member is read.
 
-    `executor`: takes the chip's place, so that what the chip asks for is not asked. Raises WrongDevice, MissingTool,
-    Unavailable, and InvalidArtifact for an engine that the name does not register.
+    `executor`: takes the chip's place, so that what the chip asks for is asked of `host` only where that is a machine
+    which the executor imitates. Raises WrongDevice, MissingTool, Unavailable, and InvalidArtifact for an engine that
+    the name does not register.
     """
     needs = [Requirement.from_dict(r) for r in variant["requirements"]]
     where = artifact.path.name
-    if executor:
-        return [_rehearsing(step["engine"], executor, artifact, variant) for step in variant["steps"]]
     hardware = [r for r in needs if r.kind != "package"]
+    if executor:
+        engines = [_rehearsing(step["engine"], executor, artifact, variant) for step in variant["steps"]]
+        if host is not None:
+            requirements.require(hardware, host, where)
+        return engines
+    assert host is not None
     try:
         requirements.require(hardware, host, where)
     except WrongDevice as error:
@@ -242,10 +256,11 @@ def _open_step(
     threads: int,
     device: str | None,
     executor: str,
+    model: str,
 ) -> Session:
     signature = Signature.from_dict(step["signature"]) if "signature" in step else artifact.signature
     variant = Variant.from_dict(step["variant"])
-    target = Target.from_dict(artifact.manifest["target"]) if executor else None
+    target = emulation.on_model(Target.from_dict(artifact.manifest["target"]), model) if executor else None
     if _opens_with(engine, executor) is not None:
         return _open_elsewhere(artifact, step, engine, signature, variant, threads, device, target)
     members = {name: contents[path] for name, path in step["members"].items()}

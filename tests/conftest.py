@@ -26,7 +26,9 @@ import numpy as np
 import pytest
 
 from neoc.bench import zoo as zoo_models
+from neoc.compile.errors import MissingTool
 from neoc.compile.settings import Settings
+from neoc.targets.guest import Guest, prepare
 
 TESTS = Path(__file__).parent
 SEED = 20240501
@@ -147,6 +149,15 @@ class Zoo:
 @pytest.fixture(scope="session")
 def zoo() -> Zoo:
     return Zoo()
+
+
+@pytest.fixture(scope="session")
+def arm_guest() -> Guest:
+    """The ARM file system in which qemu runs artifacts: made once a machine, skipped where it cannot be."""
+    try:
+        return prepare()
+    except MissingTool as error:
+        pytest.skip(f"needs the ARM file system: {error.why}")
 
 
 Golden = Callable[[str, str], None]

@@ -57,8 +57,9 @@ def test_x86_is_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("tvm", "ziglang")
-def test_aarch64_is_compiled(tmp_path: Path) -> None:
-    artifact = compiled("aarch64", tmp_path)
+def test_aarch64_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEOC_EMULATION", "0")
+    artifact = compiled("aarch64", tmp_path, engines=("tvm",))
     elf = read_elf(member(artifact, "lib.so"))
     assert (elf.machine, elf.shared) == ("aarch64", True)
     assert "__tvm_ffi__library_bin" in elf.exports

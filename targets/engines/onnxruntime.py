@@ -19,7 +19,6 @@ import numpy as np
 
 from neoc.compile.contracts import (
     Built,
-    Engine,
     EngineOptions,
     Feeds,
     Gap,
@@ -32,7 +31,9 @@ from neoc.compile.contracts import (
     dtype_of,
 )
 from neoc.compile.errors import FeedError, MissingTool, UnsupportedModel, WrongDevice
+from neoc.targets.emulation import Emulated
 from neoc.targets.engines.tensors import ELEMENT_TYPES, PACKED_BITS, chosen, closed, feed_check, pack, unpack
+from neoc.targets.host import machine
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
@@ -41,12 +42,14 @@ MODEL, DATA = "model.onnx", "model.data"
 """members: the graph; tensors over 1 MiB, if there are any"""
 
 INSTALL = "pip install onnxruntime"
+_ARCHITECTURES = ("x86_64", "aarch64")
+"""those that onnxruntime publishes Linux wheels for"""
 _CONFIG = "open.config."
 _OPTION = "onnxruntime."
 """prefix of --option keys that go into the session's configuration"""
 
 
-class OnnxRuntime(Engine):
+class OnnxRuntime(Emulated):
     name = "onnxruntime"
     oracle = True
 
@@ -54,7 +57,10 @@ class OnnxRuntime(Engine):
         return None if _version() else f"the package onnxruntime is not installed; {INSTALL}"
 
     def serves(self, target: Target) -> bool:
-        return target.arch == "x86_64"
+        return target.arch in _ARCHITECTURES
+
+    def guest_packages(self, target: Target) -> Sequence[str]:
+        return ("onnxruntime",)
 
     def tools(self) -> Mapping[str, str]:
         return {"onnxruntime": _version(), "onnx_ir": version("onnx_ir")} if _version() else {}
@@ -72,8 +78,10 @@ class OnnxRuntime(Engine):
         if options.precision != "fp32":
             return ()
         config = {_CONFIG + k.removeprefix(_OPTION): v for k, v in options.pairs if k.startswith(_OPTION)}
-        rows: list[tuple[str, int, dict[str, Any]]] = [
-            ("default", options.threads, {}),
+        rows: list[tuple[str, int, dict[str, Any]]] = [("default", options.threads, {})]
+        if target.arch != machine():  # nothing is raced there: the default is what onnxruntime's own users have
+            return (Variant.of("default", threads=options.threads, **config),)
+        rows += [
             ("extended", options.threads, {"level": "extended"}),
             ("basic", options.threads, {"level": "basic"}),
             ("noarena", options.threads, {"arena": False}),
@@ -98,7 +106,8 @@ class OnnxRuntime(Engine):
         members = {name: folder / name for name in (MODEL, DATA) if (folder / name).exists()}
         _load(str(folder / MODEL), _options(1, {"open.level": "disabled"}))
         count = sum(1 for _ in program.nodes())
-        needs = Requirement("package", "onnxruntime", _version(), "minor")
+        # What was proven for another architecture holds for the very version that it was proven with.
+        needs = Requirement("package", "onnxruntime", _version(), "minor" if target.arch == machine() else "exact")
         return Built(members, (needs,), self.tools(), Placement(((self.name, count),)))
 
     def open(

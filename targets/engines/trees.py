@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ import numpy as np
 
 from neoc.compile.contracts import (
     Built,
-    Engine,
     EngineOptions,
     FeedCheck,
     Feeds,
@@ -32,6 +31,8 @@ from neoc.compile.contracts import (
 from neoc.compile.errors import WrongDevice
 from neoc.kernels.errors import KernelCompileError
 from neoc.kernels.trees.isa import Isa, isa_of
+from neoc.targets import tree_runner
+from neoc.targets.emulation import Emulated
 from neoc.targets.engines.tensors import chosen, closed
 from neoc.targets.host import machine
 
@@ -43,7 +44,7 @@ CONSTANTS = "constants.npz"
 _ARCHITECTURES = ("x86_64", "aarch64", "armv7")
 
 
-class Trees(Engine):
+class Trees(Emulated):
     name = "trees"
     dispatches = False
 
@@ -115,6 +116,24 @@ class Trees(Engine):
             raise WrongDevice(f"the code is for {made_for}, this machine is {here}", fix="compile for this machine")
         return TreesSession(members, signature, threads)
 
+    def emulates(self, target: Target) -> str:
+        return tree_runner.why_not("armv7") if target.arch == "armv7" else super().emulates(target)
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        """On 64-bit ARM as every engine; 32-bit code in a static program, the steps behind it here."""
+        model = target.fact("emulated_as")
+        if target.arch != "armv7" or model is None or self.emulates(target):
+            return super().rehearse(members, signature, variant, target)
+
+        def emulated(image: memoryview, tables: memoryview, row: type, total: type, *_: int) -> Any:
+            return tree_runner.EmulatedPredictor(image, tables, row, total, arch="armv7", cpu=str(model))
+
+        session = TreesSession(members, signature, 1, emulated)
+        session.concurrency, session.stamp = 1, f"emulated: qemu ran the machine code of the trees as a {model}"
+        return session
+
 
 def isa_for(target: Target) -> Isa:
     """The instructions that a target promises."""
@@ -133,7 +152,14 @@ class TreesSession(Session):
     concurrency = 64
     """every call has scratch memory of its own"""
 
-    def __init__(self, members: Mapping[str, memoryview], signature: Signature, threads: int) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        threads: int,
+        predictor: Callable[..., Any] | None = None,
+    ) -> None:
+        """predictor: what takes the place of `Predictor`, with its arguments."""
         from neoc.kernels.trees.predictor import Predictor
         from neoc.targets.engines.trees_program import STEPS as OPERATORS
 
@@ -143,7 +169,7 @@ class TreesSession(Session):
             self._constants = dict(held)
         row, total = np.dtype(facts["row"]), np.dtype(facts["total"])
         try:
-            self._predict: Any = Predictor(
+            self._predict: Any = (predictor or Predictor)(
                 members[CODE], members[TABLES], row.type, total.type, facts["block"], threads
             )
         except OSError as error:

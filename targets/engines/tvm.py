@@ -1,8 +1,9 @@
 """TVM: ONNX -> Relax -> LLVM -> a shared object, for any processor that LLVM generates code for.
 
 Build needs TVM's compiler and a linker, never the processor. Open needs tvm_ffi and libtvm_runtime.so of the device's
-own architecture; the compiler is not loaded there. The loops are not scheduled: a route to processors that nothing else
-serves, far from the fastest one where another engine runs.
+own architecture; the compiler is not loaded there. Where the runtime library for 64-bit ARM is at hand (in the prepared
+ARM file system) the artifact carries it, 3 MB, and the device needs tvm_ffi alone. The loops are not scheduled: a route
+to processors that nothing else serves, far from the fastest one where another engine runs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import numpy as np
 
 from neoc.compile.contracts import (
     Built,
-    Engine,
     EngineOptions,
     FeedCheck,
     Feeds,
@@ -38,7 +38,9 @@ from neoc.compile.contracts import (
     Variant,
 )
 from neoc.compile.errors import InvalidArtifact, MissingTool, UnsupportedModel, WrongDevice
+from neoc.targets import guest
 from neoc.targets.elf import read_elf
+from neoc.targets.emulation import Emulated
 from neoc.targets.engines.tensors import chosen, closed
 from neoc.targets.host import machine
 
@@ -54,11 +56,17 @@ ENTRY_SYMBOL = "__tvm_ffi__library_bin"
 ALIGNMENT = 64
 """bytes; the code loads its arguments with aligned vector instructions and faults where they are not"""
 
-_ARCHITECTURES = ("aarch64", "x86_64")
+RUNTIME = "libtvm_runtime.so"
+"""member: TVM's small runtime for the device, where it was at hand"""
+
+_TRIPLES = {"aarch64": "aarch64-linux-gnu", "x86_64": "x86_64-linux-gnu", "armv7": "arm-linux-gnueabihf"}
+"""architecture -> the triple that its linkers go by"""
+_ZIG = {"arm-linux-gnueabihf": ("arm-linux-gnueabihf", "-mcpu=cortex_a7")}
+"""triple -> what zig calls it"""
 _INSTALL = "install it with: pip install 'neoc[tvm]'"
 
 
-class Tvm(Engine):
+class Tvm(Emulated):
     name = "tvm"
     opt_in = True
     dispatches = False
@@ -66,12 +74,20 @@ class Tvm(Engine):
     def missing(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:
             return f"TVM is not installed; {_INSTALL}"
-        if all(_linker(f"{arch}-linux-gnu") is None for arch in _ARCHITECTURES):
+        if all(_linker(triple) is None for triple in _TRIPLES.values()):
             return "no linker for shared objects was found; install one with: pip install ziglang"
         return None
 
     def serves(self, target: Target) -> bool:
-        return target.arch in _ARCHITECTURES
+        return target.arch in _TRIPLES
+
+    def guest_packages(self, target: Target) -> Sequence[str]:
+        return ("apache-tvm", "apache-tvm-ffi")
+
+    def emulates(self, target: Target) -> str:
+        if target.arch != "aarch64":
+            return f"TVM publishes no runtime for {target.arch} that could run it under qemu"
+        return super().emulates(target)
 
     def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
         from neoc.targets.engines.tvm_gaps import find_gaps
@@ -83,10 +99,11 @@ class Tvm(Engine):
         return (Variant.of("llvm"),) if options.precision == "fp32" else ()
 
     def tools(self) -> Mapping[str, str]:
-        return _versions("apache-tvm", "apache-tvm-ffi", "ziglang")
+        carried = {} if _device_runtime() is None else {"libtvm_runtime.so for aarch64": "carried"}
+        return {**_versions("apache-tvm", "apache-tvm-ffi", "ziglang"), **carried}
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
-        triple = target.fact("triple", f"{target.arch}-linux-gnu")
+        triple = str(target.fact("triple", _TRIPLES[target.arch]))
         linker = _linker(triple)
         if linker is None:
             raise MissingTool(
@@ -94,12 +111,15 @@ class Tvm(Engine):
                 fix=f"install one with: pip install ziglang (or the package that has {triple}-gcc)",
             )
         library = folder / MEMBER
-        code = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
-        _compiled(program, code).export_library(str(library), fcompile=linker)
+        _compiled(program, code_for(target)).export_library(str(library), fcompile=linker)
         _accept(library.read_bytes(), target.arch)
+        members = {MEMBER: library}
+        if target.arch == "aarch64" and (runtime := _device_runtime()) is not None:
+            members[RUNTIME] = folder / RUNTIME
+            shutil.copyfile(runtime, members[RUNTIME])
         return Built(
-            members={MEMBER: library},
-            requirements=_requirements(),
+            members=members,
+            requirements=_requirements(carried=RUNTIME in members),
             tools={**_versions("apache-tvm", "apache-tvm-ffi"), **linker.tools()},
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
             reproducible=False,
@@ -120,12 +140,29 @@ class Tvm(Engine):
                 f"the artifact is for {elf.machine}, this machine is {machine()}",
                 fix="open it on a machine of that architecture, or compile for this one with --target host",
             )
-        return TvmSession(_load(members[MEMBER]), signature)
+        return TvmSession(_load(members[MEMBER], members.get(RUNTIME)), signature)
 
 
-def _requirements() -> tuple[Requirement, ...]:
-    """The runtime library and the binding that a device needs, of the compiler's own minor version."""
-    versions = _versions("apache-tvm", "apache-tvm-ffi")
+def code_for(target: Target) -> dict[str, Any]:
+    """TVM's description of a target: its core, and what the chip has beside it or lacks."""
+    triple = str(target.fact("triple", _TRIPLES[target.arch]))
+    code: dict[str, Any] = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
+    if attributes := str(target.fact("mattr", "")):
+        code["mattr"] = attributes.split(",")
+    if target.arch == "armv7":
+        code |= {"mtriple": "armv7l-linux-gnueabihf", "mattr": ["+neon", "+vfp4"], "mfloat-abi": "hard"}
+    return code
+
+
+def _device_runtime() -> Path | None:
+    """TVM's runtime library for 64-bit ARM, of the compiler's own version; None where it was never fetched."""
+    found = guest.find()
+    return found.tvm_runtime() if isinstance(found, guest.Guest) else None
+
+
+def _requirements(carried: bool) -> tuple[Requirement, ...]:
+    """The binding that a device needs and, unless it is `carried`, the runtime; of the compiler's own minor version."""
+    versions = _versions(*(() if carried else ("apache-tvm",)), "apache-tvm-ffi")
     return tuple(Requirement("package", name, versions[name], "minor") for name in sorted(versions))
 
 
@@ -142,7 +179,7 @@ def _versions(*distributions: str) -> dict[str, str]:
 # ---- build -----------------------------------------------------------------------------------
 
 
-def _compiled(program: Program, code: dict[str, str]) -> Any:
+def _compiled(program: Program, code: dict[str, Any]) -> Any:
     """TVM's executable. Raises UnsupportedModel where open dimensions are more than TVM can follow."""
     import tvm
     from tvm.relax.frontend.onnx import from_onnx
@@ -230,7 +267,8 @@ def _linker(triple: str) -> _Linker | None:
     if triple == f"{machine()}-linux-gnu" and (native := shutil.which("gcc")):
         return _Linker((native,), ("-lgcc",))
     if importlib.util.find_spec("ziglang") is not None:
-        return _Linker((sys.executable, "-m", "ziglang", "cc", "-target", triple), package="ziglang")
+        own, *flags = _ZIG.get(triple, (triple,))
+        return _Linker((sys.executable, "-m", "ziglang", "cc", "-target", own, *flags), package="ziglang")
     return None
 
 
@@ -264,31 +302,56 @@ def _libm() -> ctypes.CDLL:
 # ---- open ------------------------------------------------------------------------------------
 
 
+_loaded: list[str] = []
+"""the runtime library of this process: there can be one, it registers its functions by name"""
+
+
 @cache
-def _runtime() -> Any:
-    """tvm_ffi with TVM's runtime library loaded; TVM itself is not imported. Raises MissingTool."""
-    found = importlib.util.find_spec("tvm")
+def _ffi() -> Any:
+    """tvm_ffi; TVM itself is not imported. Raises MissingTool."""
     try:
         import tvm_ffi
     except ImportError as error:
-        raise MissingTool("TVM's runtime is not installed", why=str(error), fix=_INSTALL) from error
-    folders = list(found.submodule_search_locations or ()) if found else []
-    libraries = [p for f in folders for p in sorted(Path(f).glob("**/libtvm_runtime.so"))]
-    if not libraries:
-        raise MissingTool("libtvm_runtime.so was not found", fix=_INSTALL)
-    _libm()
-    ctypes.CDLL(str(libraries[0]), ctypes.RTLD_GLOBAL)
+        fix = "install it with: pip install apache-tvm-ffi"
+        raise MissingTool("TVM's runtime is not installed", why=str(error), fix=fix) from error
     return tvm_ffi
 
 
-def _load(library: memoryview) -> Any:
+def _load_runtime(carried: memoryview | None, folder: Path) -> None:
+    """Load TVM's runtime library: the artifact's own, or that of the installed TVM. Raises MissingTool."""
+    if _loaded:
+        return
+    _ffi()  # it brings libtvm_ffi.so, which the runtime is linked against
+    if carried is None:
+        library = _installed_runtime()
+    else:
+        library = folder / RUNTIME
+        library.write_bytes(carried)
+    _libm()
+    try:
+        ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise MissingTool("TVM's runtime library cannot be loaded", why=str(error), fix=_INSTALL) from error
+    _loaded.append(str(library))
+
+
+def _installed_runtime() -> Path:
+    found = importlib.util.find_spec("tvm")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    libraries = [p for f in folders for p in sorted(Path(f).glob(f"**/{RUNTIME}"))]
+    if not libraries:
+        raise MissingTool(f"{RUNTIME} was not found", fix=_INSTALL)
+    return libraries[0]
+
+
+def _load(library: memoryview, runtime: memoryview | None) -> Any:
     """The function `main` of a shared object in memory. It is loaded from a private file, which is gone afterwards."""
-    ffi = _runtime()
     with tempfile.TemporaryDirectory(prefix="neoc-tvm-") as folder:
+        _load_runtime(runtime, Path(folder))
         path = Path(folder) / MEMBER
         path.write_bytes(library)
         try:
-            executable = ffi.load_module(str(path))["vm_load_executable"]()
+            executable = _ffi().load_module(str(path))["vm_load_executable"]()
             executable["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
             return executable["main"]
         except (RuntimeError, AttributeError) as error:
@@ -309,7 +372,7 @@ class TvmSession(Session):
         self._main: Any = main
         self._check = FeedCheck(signature.inputs)
         self._names = tuple(spec.name for spec in signature.outputs)
-        self._from_dlpack = _runtime().from_dlpack
+        self._from_dlpack = _ffi().from_dlpack
         self._staging: dict[str, np.ndarray] = {}
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

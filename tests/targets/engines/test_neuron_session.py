@@ -415,7 +415,7 @@ def test_the_chip_is_needed_unless_the_executor_is_named(emitted: Artifact) -> N
 def test_the_executor_computes_what_the_model_says_and_is_stamped(emitted: Artifact, batch: int) -> None:
     x = np.random.default_rng(batch).standard_normal((batch, 3, 16, 16)).astype(np.float32)
     with open_artifact(emitted.path, options={"executor": "xla-cpu"}) as session:
-        assert session.stamp.startswith("simulated: run by xla-cpu on this machine, not by an AWS Inferentia2")
+        assert session.stamp.startswith("simulated: run by xla-cpu on this machine, not by AWS Inferentia2")
         found, wanted = session.run({"x": x}), reference(cnn("batch"), {"x": x})
     np.testing.assert_allclose(found["y"], wanted[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["z"], wanted[1], rtol=1e-4, atol=1e-5)

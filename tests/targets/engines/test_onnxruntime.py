@@ -37,9 +37,19 @@ def gaps(text: str, opset: int = 17) -> list[tuple[str, str, str]]:
 # ---- gaps ------------------------------------------------------------------------------------
 
 
-def test_serves_x86_only() -> None:
+def test_serves_what_it_has_wheels_for() -> None:
     assert ENGINE.serves(V3)
-    assert not ENGINE.serves(Target("aarch64", "", "aarch64"))
+    assert ENGINE.serves(Target("aarch64", "", "aarch64"))
+    assert not ENGINE.serves(Target("armv7", "", "armv7"))
+
+
+def test_for_another_architecture_it_offers_its_default_and_pins_itself(tmp_path: Path) -> None:
+    program = program_of("g (float[2, 2] x) => (float[2, 2] y) { y = Add (x, x) }")
+    elsewhere = Target("elsewhere", "", "aarch64" if module.machine() != "aarch64" else "x86_64")
+    (variant,) = ENGINE.variants(program, elsewhere, EngineOptions())
+    assert variant.id == "default"
+    (requirement,) = ENGINE.build(program, elsewhere, variant, tmp_path).requirements
+    assert (requirement.name, requirement.version, requirement.match) == ("onnxruntime", ort.__version__, "exact")
 
 
 def test_every_gap_is_listed_with_its_node() -> None:
