@@ -289,8 +289,11 @@ def _accept(library: bytes, arch: str) -> None:
 
 
 def _resolvable(symbol: str) -> bool:
-    """Whether TVM's runtime or glibc's libm and libc (whose names are the same on every architecture) define it."""
-    return symbol.startswith("TVM") or hasattr(_libm(), symbol)
+    """Whether TVM's runtime or glibc's libm and libc (whose names are the same on every architecture) define it.
+
+    What begins with __aeabi_ is the run-time ABI of 32-bit ARM: libgcc_s has it, which TVM's own runtime needs.
+    """
+    return symbol.startswith(("TVM", "__aeabi_")) or hasattr(_libm(), symbol)
 
 
 @cache
