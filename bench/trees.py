@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from neoc.bench.tree_cases import from_xgboost, to_onnx
 from neoc.compile.machine import fingerprint
 from neoc.compile.measure import interleave, ratio, time_calls
+from neoc.compile.options import CompileOptions
 from neoc.kernels.trees.compiler import compile_ensemble
 from neoc.kernels.trees.isa import isa_of
+from neoc.targets.engines.trees_program import take_apart
 from neoc.targets.host import detect
 
 START, END = "<!-- table -->", "<!-- /table -->"
@@ -85,21 +85,17 @@ def _booster(model: Model, x: np.ndarray, y: np.ndarray, folder: Path) -> Any:
     return booster, path
 
 
-def _peers(booster: Any, ensemble: Any, path: Path) -> dict[str, Callable[[np.ndarray], Any]]:
-    """name -> margins or predictions of rows, on one thread."""
+def _peers(booster: Any, graph: Path, path: Path) -> dict[str, Callable[[np.ndarray], Any]]:
+    """name -> margins or predictions of rows, on one thread. graph: the ONNX file that neoc made of the model."""
     import onnxruntime
 
     found: dict[str, Callable[[np.ndarray], Any]] = {
         "xgboost": lambda x: booster.inplace_predict(x, predict_type="margin"),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        to_onnx(ensemble, Path(folder) / "m.onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            str(Path(folder) / "m.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-    found["onnxruntime"] = lambda x: session.run(None, {"features": x})
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    found["onnxruntime"] = lambda x: session.run(["margin"], {"features": x})
     try:
         import treelite
 
@@ -131,13 +127,15 @@ def run(model: Model, seconds: float, folder: Path) -> list[str]:
     """The rows of the table for one model."""
     x, y = model.data()
     booster, path = _booster(model, x, y, folder)
-    ensemble = from_xgboost(booster)
+    program = frontends.load(path, {}, CompileOptions(use_cache=False))
+    assert program.source is not None
+    assert program.source.graph is not None
     rows = np.ascontiguousarray(np.resize(x, (ROWS, x.shape[1])))
-    ours = compile_ensemble(ensemble, isa_of(detect().arch, detect().features))
+    ours = compile_ensemble(take_apart(program).ensemble, isa_of(detect().arch, detect().features))
     want = booster.inplace_predict(rows, predict_type="margin").reshape(ROWS, -1)
     if ours(rows).tobytes() != want.tobytes():
         raise SystemExit(f"{model.name}: margins differ from XGBoost's")
-    calls: dict[str, Callable[[np.ndarray], Any]] = {"neoc": ours, **_peers(booster, ensemble, path)}
+    calls: dict[str, Callable[[np.ndarray], Any]] = {"neoc": ours, **_peers(booster, program.source.graph, path)}
     lines = []
     cases: list[tuple[str, list[np.ndarray], float | None]] = [("10,000 rows", [rows], model.batch)]
     cases.append(("1 row", [np.ascontiguousarray(rows[i : i + 1]) for i in range(257)], model.single))

@@ -20,12 +20,12 @@ FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")
 FRAMEWORKS = {
     "jax": "targets/engines/neuron/",
     "jaxlib": "targets/engines/neuron/",
-    "lightgbm": "compile/frontends/trees/lightgbm_adapter",
+    "lightgbm": ("compile/frontends/trees/lightgbm_adapter", "bench/tree"),
     "llvmlite": "kernels/",
     "numba": "kernels/",
-    "onnxruntime": ("targets/engines/onnxruntime", "bench/trees.py"),
+    "onnxruntime": ("targets/engines/onnxruntime", "bench/trees"),
     "openvino": "targets/engines/openvino",
-    "sklearn": ("compile/frontends/trees/skops_file", "compile/frontends/trees/sklearn_adapter", "bench/trees.py"),
+    "sklearn": ("compile/frontends/trees/skops_file", "compile/frontends/trees/sklearn_adapter", "bench/tree"),
     "h5py": "compile/frontends/keras",
     "keras": "compile/frontends/keras",
     "tensorflow": ("compile/frontends/tf_", "compile/frontends/saved_model", "compile/frontends/tflite"),
@@ -39,14 +39,12 @@ FRAMEWORKS = {
         "targets/standins/modules/",
     ),
     "tvm": "targets/engines/tvm",
-    "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree_models.py", "bench/trees.py"),
+    "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree"),
 }
 """who alone may import a framework: the files whose name starts so (an adapter may be split); empty: nobody yet"""
 AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/", "torch": "targets/standins/modules/"}
 """frameworks that may be imported when the module is, because the whole module is about them"""
 PROTOBUF = {
-    "bench/tree_cases.py": "writes an ensemble as ONNX",
-    "bench/tree_models.py": "writes a trained ensemble as ONNX",
     "bench/light_models.py": "puts random weights into the models that the onnx package carries",
     "compile/frontends/onnx_check.py": "checks a file before native code sees it",
     "compile/frontends/onnx_faults.py": "names what is wrong in it",

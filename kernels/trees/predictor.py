@@ -22,6 +22,10 @@ _COSTS_A_THREAD = 100_000
 """rows x trees below which a second thread costs more than it saves"""
 
 
+_Scratch = tuple[int, NDArray[np.uint8], int, NDArray[Any]]
+"""(address, memory; address, one row of margins): what one call works in"""
+
+
 class Predictor:
     """Margins of rows. Safe to call from many threads; no thread is made by a call."""
 
@@ -50,15 +54,15 @@ class Predictor:
         self._block, self._threads, self._guard = rows, threads, jit.guarded()
         self.features, self.targets = self.header["features"], self.header["targets"]
         self.row, self.total = np.dtype(row), np.dtype(total)
-        self._scratch: list[tuple[int, NDArray[np.uint8]]] = [self._fresh() for _ in range(threads)]
+        self._scratch: list[_Scratch] = [self._fresh() for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads - 1, "neoc-trees") if threads > 1 else None
         if self._pool is not None:  # threads start now, not in a call
             for future in [self._pool.submit(_nothing) for _ in range(threads - 1)]:
                 future.result()
 
-    def _fresh(self) -> tuple[int, NDArray[np.uint8]]:
-        made = _aligned(self.header["scratch_bytes"])
-        return _address(made), made
+    def _fresh(self) -> _Scratch:
+        made, one = _aligned(self.header["scratch_bytes"]), np.zeros((1, self.targets), self.total)
+        return _address(made), made, _address(one), one
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """rows [n, features], C-contiguous -> margins [n, targets]."""
@@ -67,6 +71,8 @@ class Predictor:
             raise KernelInputError("rows do not fit the trees", why=why)
         if not rows.flags.c_contiguous:
             rows = np.ascontiguousarray(rows)
+        if len(rows) == 1 and not self._guard:
+            return self._single(_quick_address(rows))
         out = np.empty((len(rows), self.targets), self.total)
         if self._guard:
             self._guarded(rows, out)
@@ -92,13 +98,24 @@ class Predictor:
         for future in pending:
             future.result()
 
+    def _single(self, row: int) -> NDArray[Any]:
+        """A row's margins by way of the scratch's own: copying one row costs less than the address of a new array."""
+        scratch = self._taken()
+        self._entry(_PACK(self._tables_at, row, 1, scratch[2], scratch[0]))
+        found = scratch[3].copy()
+        self._scratch.append(scratch)
+        return found
+
     def _run(self, rows: int, count: int, out: int) -> None:
-        try:
-            scratch = self._scratch.pop()
-        except IndexError:  # more callers at once than threads
-            scratch = self._fresh()
+        scratch = self._taken()
         self._entry(_PACK(self._tables_at, rows, count, out, scratch[0]))
         self._scratch.append(scratch)
+
+    def _taken(self) -> _Scratch:
+        try:
+            return self._scratch.pop()
+        except IndexError:  # more callers at once than threads
+            return self._fresh()
 
     def _guarded(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
         """On copies that lie against unreadable pages: NEOC_KERNELS_GUARD=1."""

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from neoc.compile.contracts import (
     Variant,
 )
 from neoc.compile.errors import WrongDevice
-from neoc.kernels.errors import KernelCompileError
+from neoc.kernels.errors import KernelCompileError, KernelInputError
 from neoc.kernels.trees.isa import Isa, isa_of
 from neoc.targets import tree_runner
 from neoc.targets.emulation import Emulated
@@ -86,6 +87,8 @@ class Trees(Emulated):
             "total": np.dtype(parts.ensemble.sum_dtype).name,
             "margin": parts.margin,
             "steps": parts.steps,
+            "before": parts.before,
+            "fed": parts.fed,
         }
         (folder / STEPS).write_text(json.dumps(facts, sort_keys=True))
         with (folder / CONSTANTS).open("wb") as file:
@@ -146,6 +149,14 @@ def _requirements(isa: Isa, target: Target) -> tuple[Requirement, ...]:
     return tuple(Requirement("isa", f) for f in extra if f not in target.features)
 
 
+_Step = tuple[Callable[..., np.ndarray], tuple[str, ...], str]
+"""function, the values that it takes, the name of its result"""
+
+
+def _identity(x: np.ndarray) -> np.ndarray:
+    return x
+
+
 class TreesSession(Session):
     """One native call gives the margins; the steps behind them are numpy's."""
 
@@ -161,7 +172,6 @@ class TreesSession(Session):
     ) -> None:
         """predictor: what takes the place of `Predictor`, with its arguments."""
         from neoc.kernels.trees.predictor import Predictor
-        from neoc.targets.engines.trees_program import STEPS as OPERATORS
 
         self.inputs, self.outputs = signature.inputs, signature.outputs
         facts = json.loads(bytes(members[STEPS]))
@@ -175,38 +185,89 @@ class TreesSession(Session):
         except OSError as error:
             raise KernelCompileError("code could not be mapped", why=str(error)) from error
         self._margin = facts["margin"]
-        self._steps = [(OPERATORS[s["operator"]], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
+        self._steps = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
+        ahead = facts.get("before", ())  # artifacts of before there were such steps have none
+        self._before = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in ahead]
+        self._fed = facts.get("fed", "")
         self._check = FeedCheck(self.inputs).check
         self._input = self.inputs[0].name
         self._names = tuple(spec.name for spec in self.outputs)
-        self._needed: dict[tuple[str, ...], list[Any]] = {}
+        self._plans: dict[tuple[str, ...], tuple[list[_Step], tuple[str, ...]]] = {}
+
+    def _bound(self, operator: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any]) -> _Step:
+        """The step with its constants in their places, and without numpy's wrapper where it costs a microsecond."""
+        from neoc.targets.engines.trees_program import STEPS as OPERATORS
+
+        function = OPERATORS[operator]
+        fixed = {k: self._constants[name] for k, name in enumerate(inputs) if name in self._constants}
+        moving = tuple(name for name in inputs if name not in self._constants)
+        if operator == "Identity" and moving:
+            return _identity, moving, output
+        if operator == "Squeeze" and list(fixed) == [1]:
+            return partial(np.ndarray.squeeze, axis=tuple(map(int, fixed[1]))), moving, output
+        if not fixed:
+            return partial(function, **attributes) if attributes else function, moving, output
+
+        def placed(*values: np.ndarray) -> np.ndarray:
+            rest = iter(values)
+            return function(*[fixed[k] if k in fixed else next(rest) for k in range(len(inputs))], **attributes)
+
+        return placed, moving, output
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        self._check(feeds)
-        wanted = self._names if outputs is None else tuple(chosen(outputs, self._names))
-        values = {self._margin: self._predict(feeds[self._input])}
-        steps = self._needed.get(wanted)
-        if steps is None:
-            steps = self._needed[wanted] = self._steps_for(wanted)
-        for function, inputs, output, attributes in steps:
-            values[output] = function(*[values[n] if n in values else self._constants[n] for n in inputs], **attributes)
-        return self._fresh(values, wanted)
+        x = feeds.get(self._input)
+        if len(feeds) != 1 or type(x) is not np.ndarray or self._before:
+            self._check(feeds)
+            x = self._prepared(feeds[self._input])
+        wanted = self._names if outputs is None else tuple(outputs)
+        plan = self._plans.get(wanted)
+        if plan is None:
+            plan = self._plans[wanted] = self._plan(tuple(chosen(wanted, self._names)))
+        try:
+            values = {self._margin: self._predict(x)}
+        except KernelInputError:  # of the wrong dtype or shape, which the predictor sees: the check has the words
+            self._check(feeds)
+            raise
+        for function, inputs, output in plan[0]:
+            if len(inputs) == 1:
+                values[output] = function(values[inputs[0]])
+            else:
+                values[output] = function(*[values[name] for name in inputs])
+        if len(wanted) == 1 and (value := values[plan[1][0]]).flags.c_contiguous:
+            return {wanted[0]: value}
+        return self._fresh(wanted, [values[name] for name in plan[1]])
 
-    def _steps_for(self, wanted: tuple[str, ...]) -> list[Any]:
-        """Backwards from the outputs: steps that nobody asked for are not taken."""
-        needed, kept = set(wanted), []
-        for step in reversed(self._steps):
+    def _prepared(self, x: np.ndarray) -> np.ndarray:
+        """What the trees read of the features."""
+        values = {self._input: x}
+        with np.errstate(all="ignore"):  # infinities and NaN pass through arithmetic as they do in the source
+            for function, inputs, output in self._before:
+                values[output] = function(*[values[name] for name in inputs])
+        return values.get(self._fed, x).astype(self._predict.row, "C", copy=False)
+
+    def _plan(self, wanted: tuple[str, ...]) -> tuple[list[_Step], tuple[str, ...]]:
+        """(the steps to take, what holds each output): identities are names, and what nobody asked for is left out."""
+        same: dict[str, str] = {}
+        steps: list[_Step] = []
+        for function, inputs, output in self._steps:
+            inputs = tuple(same.get(name, name) for name in inputs)
+            if function is _identity:
+                same[output] = inputs[0]
+            else:
+                steps.append((function, inputs, output))
+        held = tuple(same.get(name, name) for name in wanted)
+        needed, kept = set(held), []
+        for step in reversed(steps):
             if step[2] in needed:
                 kept.append(step)
                 needed |= set(step[1])
-        return kept[::-1]
+        return kept[::-1], held
 
     @staticmethod
-    def _fresh(values: dict[str, np.ndarray], wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _fresh(names: tuple[str, ...], held: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Results that share no memory: two outputs may be views of one margin."""
         found, owners = {}, set()
-        for name in wanted:
-            value = values[name]
+        for name, value in zip(names, held, strict=True):
             owner = id(value if value.base is None else value.base)
             if owner in owners or not value.flags.c_contiguous:
                 value = np.array(value, order="C")

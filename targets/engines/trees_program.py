@@ -1,21 +1,23 @@
 """A Program in the normal form of docs/trees.md -> the ensemble for the tree compiler, and what stands around it.
 
-    features --(Cast)--(category columns cut)--> TreeEnsemble --> operators of the post-transform --> outputs
+    features --(steps)--> TreeEnsemble --> operators of the post-transform --> outputs
 
-Everything behind the sum is a table of small numpy functions, kept as a list of steps in the artifact.
+Casts, and category columns that are cut to whole numbers, become part of the trees. Everything else before and behind
+the sum is a table of small numpy functions, kept as a list of steps in the artifact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neoc.compile.contracts import Gap, TensorSpec
+from neoc.compile.errors import InvalidModel
 from neoc.kernels.errors import KernelInputError
-from neoc.kernels.trees.ensemble import LEQ, MEMBER, Ensemble, check
+from neoc.kernels.trees.ensemble import Ensemble, check
 from neoc.targets.engines.nodes import label, where_of
 
 if TYPE_CHECKING:
@@ -57,25 +59,40 @@ def _arg(best: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return run
 
 
+def _reduce_sum(x: np.ndarray, axes: np.ndarray, keepdims: int = 1) -> np.ndarray:
+    return np.asarray(x.sum(tuple(int(a) for a in axes), keepdims=bool(keepdims)))
+
+
 STEPS: dict[str, Callable[..., np.ndarray]] = {
+    "Abs": np.abs,
     "Add": lambda a, b: a + b,
+    "And": np.logical_and,
     "ArgMax": _arg(np.argmax),
     "ArgMin": _arg(np.argmin),
     "Cast": lambda x, to, saturate=1: x.astype(_ELEMENTS[to]),
+    "Ceil": np.ceil,
     "Concat": _concat,
     "Div": lambda a, b: a / b,
     "Equal": lambda a, b: a == b,
     "Exp": np.exp,
+    "Floor": np.floor,
     "Gather": lambda x, i, axis=0: np.take(x, i, axis),
     "Greater": lambda a, b: a > b,
     "GreaterOrEqual": lambda a, b: a >= b,
     "Identity": lambda x: x,
+    "IsNaN": np.isnan,
     "Less": lambda a, b: a < b,
+    "LessOrEqual": lambda a, b: a <= b,
     "Log": np.log,
     "Max": lambda *xs: np.maximum.reduce(xs),
     "Min": lambda *xs: np.minimum.reduce(xs),
     "Mul": lambda a, b: a * b,
     "Neg": np.negative,
+    "Not": np.logical_not,
+    "Or": np.logical_or,
+    "Pow": np.power,
+    "ReduceSum": _reduce_sum,
+    "Relu": lambda x: np.maximum(x, np.zeros((), x.dtype)),
     "Reshape": _reshape,
     "Sigmoid": _sigmoid,
     "Sign": np.sign,
@@ -100,6 +117,10 @@ class Parts:
     steps: tuple[dict[str, Any], ...]
     """what follows: operator, inputs, output, attributes"""
     constants: dict[str, np.ndarray]
+    before: tuple[dict[str, Any], ...] = ()
+    """the same of what comes before the trees, where that is no part of them"""
+    fed: str = ""
+    """the value that the trees then read"""
 
 
 def find_gaps(program: Program, engine: str) -> tuple[Gap, ...]:
@@ -117,14 +138,13 @@ def find_gaps(program: Program, engine: str) -> tuple[Gap, ...]:
         name, op = label(node), node.op_type
         if _is_trees(node):
             continue
-        if node in before and op not in ("Cast", "Where", "Floor", "Ceil", "Less"):
-            found.append(Gap(engine, name, op, "it changes the features before the trees", where_of(node)))
-        elif node not in before and (node.domain or op not in STEPS or len(node.outputs) != 1):
-            found.append(Gap(engine, name, op, "it is no known step behind the trees", where_of(node)))
+        if node.domain or op not in STEPS or len(node.outputs) != 1:
+            place = "before" if node in before else "behind"
+            found.append(Gap(engine, name, op, f"it is no known step {place} the trees", where_of(node)))
     if not found:
         try:
             take_apart(program)
-        except (KernelInputError, ValueError, KeyError, TypeError) as error:
+        except (InvalidModel, KernelInputError, ValueError, KeyError, TypeError) as error:
             found.append(Gap(engine, label(trees[0]), "TreeEnsemble", str(error), where_of(trees[0])))
     return tuple(found)
 
@@ -167,138 +187,88 @@ def _before(trees: ir.Node) -> set[ir.Node]:
 
 
 def take_apart(program: Program) -> Parts:
-    """The ensemble and the steps behind it. Raises KernelInputError, ValueError where `find_gaps` names a gap."""
+    """The ensemble and the steps behind it. Raises InvalidModel, KernelInputError, ValueError where `find_gaps` names a
+    gap."""
+    from neoc.compile.frontends.trees import form
+    from neoc.compile.frontends.trees.kernel import compiled
+
     node = next(n for n in program.nodes() if _is_trees(n))
     before = _before(node)
     spec = program.signature.inputs[0]
-    ensemble = _ensemble(node, spec, _casts(program, before, spec))
+    casts, width = _prologue(program, before, spec)
+    parsed = form.parse(node, width)
+    row = spec.dtype if casts is not None else "float32" if parsed.compare == "f32" else "float64"
+    ensemble = compiled(parsed, row, casts)
     check(ensemble)
+    # What the trees do themselves stays only where something behind them reads it too.
+    known = _values(program)
     after = [n for n in program.nodes() if n is not node and n not in before]
-    steps = tuple(
-        {
-            "operator": n.op_type,
-            "inputs": ["" if v is None else v.name for v in n.inputs],
-            "output": n.outputs[0].name,
-            "attributes": _attributes(n),
-        }
-        for n in after
-    )
-    used = {str(v.name) if v is not None else "" for n in after for v in n.inputs}
-    constants = {
-        name: value.const_value.numpy()
-        for name, value in program.model.graph.initializers.items()
-        if name in used and value.const_value is not None
-    }
-    margin = str(node.outputs[0].name)
-    known = {margin, *constants, *(str(n.outputs[0].name) for n in after)}
-    wanted = used | {output.name for output in program.signature.outputs}
-    if strangers := sorted(str(name) for name in wanted - known):
+    ahead = [] if casts is not None else [n for n in program.nodes() if n in before]
+    used = {str(v.name) if v is not None else "" for n in (*ahead, *after) for v in n.inputs}
+    constants = {name: value for name, value in known.items() if name in used}
+    margin, fed = str(node.outputs[0].name), "" if casts is not None else str(node.inputs[0].name)  # type: ignore[union-attr]
+    made = {margin, *constants, *(str(n.outputs[0].name) for n in after)}
+    wanted = {str(v.name) if v is not None else "" for n in after for v in n.inputs}
+    wanted |= {output.name for output in program.signature.outputs}
+    if strangers := sorted(str(name) for name in wanted - made):
         raise ValueError(f"{strangers[0] or 'a left-out input'} is read behind the trees, and is no result of them")
-    return Parts(ensemble, margin, steps, constants)
+    return Parts(ensemble, margin, tuple(map(_step, after)), constants, tuple(map(_step, ahead)), fed)
+
+
+def _step(node: ir.Node) -> dict[str, Any]:
+    return {
+        "operator": node.op_type,
+        "inputs": ["" if v is None else v.name for v in node.inputs],
+        "output": node.outputs[0].name,
+        "attributes": _attributes(node),
+    }
+
+
+def _values(program: Program) -> dict[str, np.ndarray]:
+    """The initializers."""
+    held = program.model.graph.initializers.items()
+    return {str(name): value.const_value.numpy() for name, value in held if value.const_value is not None}
 
 
 def _attributes(node: ir.Node) -> dict[str, Any]:
     return {str(a.name): a.value for a in node.attributes.values()}
 
 
-def _casts(program: Program, before: set[ir.Node], spec: TensorSpec) -> np.ndarray:
-    """What the prologue does to each column, found by running it on numbers that tell the ways apart."""
+def _prologue(program: Program, before: set[ir.Node], spec: TensorSpec) -> tuple[np.ndarray | None, int]:
+    """(what is done to each column as `Ensemble.cast` has it, columns that the trees read).
+
+    Found by running what comes before the trees on numbers that tell the ways apart; None where it is more than a
+    choice, by column and sign, between a value and its neighbouring whole numbers.
+    """
     width = int(spec.shape[1]) if spec.shape else 0  # type: ignore[arg-type]
     if not any(n.op_type != "Cast" for n in before):
-        return np.zeros(0, np.uint8)
-    operators: dict[str, Callable[..., Any]] = {**STEPS, "Floor": np.floor, "Ceil": np.ceil}
-    probe = np.repeat(np.array([[-1.5], [1.5], [-0.5], [2.0]], spec.dtype), width, axis=1)
-    values: dict[str, np.ndarray] = {spec.name: probe}
-    for name, value in program.model.graph.initializers.items():
-        if value.const_value is not None:
-            values[name] = value.const_value.numpy()
+        return np.zeros(0, np.uint8), width
+    probe = np.repeat(np.array([[-1.5], [1.5], [-0.5], [2.0], [0.0], [np.nan]], spec.dtype), width, axis=1)
+    values = {spec.name: probe, **_values(program)}
     last = probe
     for node in program.nodes():
         if node in before:
             arguments = [values[str(v.name)] for v in node.inputs if v is not None]
-            last = operators[node.op_type](*arguments, **_attributes(node))
+            last = STEPS[node.op_type](*arguments, **_attributes(node))
             values[str(node.outputs[0].name)] = last
-    if last.shape != probe.shape:
-        raise ValueError("the prologue adds columns, which this engine does not follow")
+    if last.ndim != 2 or len(last) != len(probe):
+        raise ValueError("what comes before the trees gives no row for each row")
+    if not all(_only_cuts(node, program) for node in before):
+        return None, last.shape[1]
     kinds = np.full(width, 255, np.uint8)
     ways: tuple[Callable[..., Any], ...] = (np.asarray, np.floor, np.trunc)
     for kind, way in enumerate(ways):
-        kinds[(way(probe) == last).all(axis=0) & (kinds == 255)] = kind
-    if (kinds == 255).any():
-        raise ValueError("the prologue computes something else than whole numbers of categories")
-    return kinds
+        same = (way(probe) == last) | (np.isnan(probe) & np.isnan(last))
+        kinds[same.all(axis=0) & (kinds == 255)] = kind
+    return (None if (kinds == 255).any() else kinds), last.shape[1]
 
 
-def _ensemble(node: ir.Node, spec: TensorSpec, casts: np.ndarray) -> Ensemble:
-    values = {name: _value(a) for name, a in node.attributes.items()}
-    splits = np.asarray(values["nodes_splits"]).ravel()
-    meta: Mapping[str, str] = node.metadata_props
-    narrow = spec.dtype == "float32"
-    total = meta.get("neoc.sum", "f32-sequential" if splits.dtype == np.float32 else "f64")
-    row = np.float32 if narrow else np.float64
-    if not narrow and splits.dtype == np.float32:
-        raise ValueError("the features are float64 and the trees compare float32")
-    if (splits.astype(row) != splits)[np.asarray(values["nodes_modes"]).ravel() != MEMBER].any():
-        raise ValueError("a split is no float32 number although the features are")
-    true, false = (_branch(values[f"nodes_{k}nodeids"], values[f"nodes_{k}leafs"]) for k in ("true", "false"))
-    keep, number = _without_single_leaves(true, false)
-    roots = np.asarray(values["tree_roots"], np.int64)
-    if len(true) == 0 or roots.min() < 0 or roots.max() >= len(true):
-        raise ValueError("a root is no node")
-    mode = np.asarray(values["nodes_modes"]).ravel().astype(np.uint8)
-    members, start = _sets(np.where(true == false, LEQ, mode), np.asarray(values.get("membership_values", ()), row))
-    missing = np.asarray(values.get("nodes_missing_value_tracks_true", np.zeros(len(mode))), bool)
-    sizes = np.diff(start)[keep]
-    return Ensemble(
-        features=int(spec.shape[1]),  # type: ignore[index, arg-type]
-        targets=int(values.get("n_targets", 1)),
-        compare="f32" if narrow else "f64",
-        sum="f64" if total == "f64" else "f32-sequential",
-        roots=np.where(true[roots] == false[roots], true[roots], number[roots]).astype(np.int32),
-        feature=np.asarray(values["nodes_featureids"])[keep].astype(np.int32),
-        mode=mode[keep],
-        split=splits[keep].astype(row),
-        missing_true=missing[keep],
-        true_child=_renumbered(true[keep], number),
-        false_child=_renumbered(false[keep], number),
-        leaf_target=np.asarray(values["leaf_targetids"]).astype(np.int32),
-        leaf_value=np.asarray(values["leaf_weights"]).ravel().astype(np.float64 if total == "f64" else np.float32),
-        member_start=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        members=members,
-        cast=casts,
-    )
-
-
-def _value(attribute: Any) -> Any:
-    value = attribute.value
-    return value.numpy() if hasattr(value, "numpy") else value
-
-
-def _branch(ids: Any, is_leaf: Any) -> np.ndarray:
-    ids, is_leaf = np.asarray(ids, np.int64), np.asarray(is_leaf, bool)
-    return np.asarray(np.where(is_leaf, ~ids, ids))
-
-
-def _without_single_leaves(true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(nodes that are no single-leaf tree, new number of each node)."""
-    keep = ~((true == false) & (true < 0))
-    return np.flatnonzero(keep), np.cumsum(keep) - 1
-
-
-def _renumbered(child: np.ndarray, number: np.ndarray) -> np.ndarray:
-    inner = (child >= 0) & (child < len(number))
-    return np.where(inner, number[np.where(inner, child, 0)], np.where(child >= 0, 2**31 - 1, child)).astype(np.int32)
-
-
-def _sets(mode: np.ndarray, delimited: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(members, start of each node's set) of values that a NaN ends for each MEMBER node."""
-    ends = np.flatnonzero(np.isnan(delimited))
-    which = mode == MEMBER
-    if len(ends) != np.count_nonzero(which):
-        raise ValueError(f"there are {np.count_nonzero(which)} categorical splits and {len(ends)} sets")
-    sizes = np.zeros(len(mode), np.int64)
-    sizes[which] = np.diff(ends, prepend=-1) - 1
-    members = delimited[~np.isnan(delimited)]
-    if len(members) != sizes.sum():
-        raise ValueError("the last set has no end")
-    return members, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+def _only_cuts(node: ir.Node, program: Program) -> bool:
+    """Whether the node only casts, cuts, asks for the sign, or chooses between results of such nodes."""
+    fixed = _values(program)
+    constants = [fixed.get(str(v.name)) if v is not None else None for v in node.inputs]
+    if node.op_type == "Less":
+        return constants[0] is None and constants[1] is not None and not constants[1].any()
+    if node.op_type == "Where":
+        return constants[1] is None and constants[2] is None
+    return node.op_type in ("Cast", "Floor", "Ceil")

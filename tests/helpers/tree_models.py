@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neoc.bench.tree_cases import from_xgboost, to_onnx
+from neoc.compile import frontends
+from neoc.compile.frontends.trees import ensemble as front
+from neoc.compile.frontends.trees import graph
+from neoc.compile.frontends.trees.model import TreeModel
+from neoc.compile.options import CompileOptions
 from neoc.kernels.trees.ensemble import GT, GTE, LEQ, LT, MEMBER, Ensemble, check
+from neoc.targets.engines.trees_program import take_apart
 
 
 def drawn(
@@ -91,10 +98,58 @@ def rows_for(e: Ensemble, count: int, seed: int = 0, infinite: bool = True) -> n
     return np.ascontiguousarray(rows, e.row_dtype)
 
 
+def from_xgboost(booster: Any) -> Ensemble:
+    """What the tree compiler gets of a Booster."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.ubj"
+        booster.save_model(path)
+        return take_apart(frontends.load(path, {}, CompileOptions(use_cache=False))).ensemble
+
+
+def to_onnx(e: Ensemble, path: Path, transform: str = "identity") -> None:
+    """The normal form of docs/trees.md around `e`; transform: 'identity', 'binary' or 'softprob'."""
+    model = TreeModel("xgboost", "drawn", uncompiled(e), transform, input_dtype=np.dtype(e.row_dtype).name)
+    path.write_bytes(graph.build(model).SerializeToString())
+
+
+def uncompiled(e: Ensemble) -> front.Ensemble:
+    """The inverse of `compile.frontends.trees.kernel.compiled`."""
+    single = np.flatnonzero(e.roots < 0)
+    here = len(single)
+    dtype = e.sum_dtype
+
+    def joined(before: Any, after: np.ndarray, kind: Any) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(before, (here,)), after]).astype(kind)
+
+    def child(children: np.ndarray) -> np.ndarray:
+        return joined(e.roots[single], np.where(children >= 0, children + here, children), np.int64)
+
+    roots = e.roots.astype(np.int64) + here
+    roots[single] = np.arange(here)
+    sizes = joined(0, np.diff(e.member_start) if len(e.member_start) else np.zeros(e.nodes), np.int64)
+    return front.Ensemble(
+        features=e.features,
+        targets=e.targets,
+        roots=roots,
+        feature=joined(0, e.feature, np.int32),
+        mode=joined(LEQ, e.mode, np.uint8),
+        threshold=joined(0, e.split, dtype),
+        missing_true=joined(False, e.missing_true, bool),
+        on_true=child(e.true_child),
+        on_false=child(e.false_child),
+        leaf_value=e.leaf_value,
+        leaf_target=e.leaf_target,
+        members=e.members.astype(dtype),
+        member_start=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        sum=e.sum,
+        compare=e.compare,
+    ).checked()
+
+
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 ALL_MODES = (LEQ, LT, GTE, GT, 4, 5, MEMBER)
 
-__all__ = ["ALL_MODES", "drawn", "from_xgboost", "rows_for", "same_bits", "to_onnx"]
+__all__ = ["ALL_MODES", "drawn", "from_xgboost", "rows_for", "same_bits", "to_onnx", "uncompiled"]

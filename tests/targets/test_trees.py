@@ -25,14 +25,16 @@ pytestmark = pytest.mark.needs("llvmlite")
 _OPTIONS = EngineOptions()
 
 
+@pytest.mark.needs("xgboost")
 def test_xgboost_end_to_end(tmp_path: Path) -> None:
-    xgboost = pytest.importorskip("xgboost")
+    import xgboost
+
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 9)).astype(np.float32)
     x[rng.random(x.shape) < 0.05] = np.nan
     y = np.nan_to_num(x[:, 0] * x[:, 1]) > 0
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": 5, "nthread": 1}, xgboost.DMatrix(x, y), 40)
-    to_onnx(from_xgboost(booster), tmp_path / "m.onnx", "logistic")
+    to_onnx(from_xgboost(booster), tmp_path / "m.onnx", "binary")
     options = CompileOptions(engines=("trees",))
     compile_model(tmp_path / "m.onnx", "host", options, output=tmp_path / "m.neoc")
     rows = np.ascontiguousarray(np.tile(x, (6, 1)))
@@ -50,7 +52,7 @@ def test_xgboost_end_to_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("total", ["f32-sequential", "f64"])
 def test_classes_sets_and_labels(total: str, tmp_path: Path) -> None:
     ensemble = drawn(4, trees=30, height=5, full=0.9, targets=3, total=total, modes=ALL_MODES)
-    to_onnx(ensemble, tmp_path / "m.onnx", "softmax")
+    to_onnx(ensemble, tmp_path / "m.onnx", "softprob")
     program = load(tmp_path / "m.onnx", {})
     target = get_target("host")
     assert Trees().gaps(program, target) == ()
@@ -86,6 +88,49 @@ def _built(program: object, folder: Path) -> object:
     return engine.open(members, program.signature, variant, 1, None)
 
 
+@pytest.mark.parametrize("operator", ["Where", "Mul", "Concat"])
+def test_what_changes_features_before_the_trees_is_done_before_them(operator: str, tmp_path: Path) -> None:
+    """A clip looks like nothing to any value inside of it; a scale and further columns are no part of a tree."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    ensemble = drawn(4, trees=30, height=5, full=0.9)
+    to_onnx(ensemble, tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    trees = next(n for n in model.graph.node if n.op_type == "TreeEnsemble")
+    bound = numpy_helper.from_array(np.array(0.4, np.float32), "bound")
+    front = numpy_helper.from_array(np.array([6, 5, 4], np.int64), "front")
+    made = {
+        "Where": [
+            helper.make_node("Less", ["bound", "features"], ["above"]),
+            helper.make_node("Where", ["above", "bound", "features"], ["seen"]),
+        ],
+        "Mul": [helper.make_node("Mul", ["features", "bound"], ["seen"])],
+        "Concat": [
+            helper.make_node("Gather", ["features", "front"], ["some"], axis=1),
+            helper.make_node("Concat", ["some", "features"], ["wide"], axis=1),
+            helper.make_node("Gather", ["wide", "first"], ["seen"], axis=1),
+        ],
+    }[operator]
+    first = numpy_helper.from_array(np.arange(7, dtype=np.int64), "first")
+    model.graph.initializer.extend([bound, front, first])
+    trees.input[0] = "seen"
+    for node in reversed(made):
+        model.graph.node.insert(0, node)
+    onnx.save(model, tmp_path / "m.onnx")
+    rows = rows_for(ensemble, 600)
+    seen = {
+        "Where": np.where(rows > np.float32(0.4), np.float32(0.4), rows),
+        "Mul": rows * np.float32(0.4),
+        "Concat": np.concatenate([rows[:, [6, 5, 4]], rows], axis=1)[:, :7],
+    }[operator]
+    program = load(tmp_path / "m.onnx", {})
+    assert Trees().gaps(program, get_target("host")) == ()
+    got = _built(program, tmp_path).run({"features": rows})["margin"]
+    assert same_bits(got, evaluate(ensemble, seen)[:, 0])
+    assert not same_bits(got, evaluate(ensemble, rows)[:, 0])
+
+
 def test_gaps_name_what_is_no_pure_tree_program(tmp_path: Path) -> None:
     import onnx
     from onnx import helper
@@ -93,7 +138,7 @@ def test_gaps_name_what_is_no_pure_tree_program(tmp_path: Path) -> None:
     ensemble = drawn(4)
     to_onnx(ensemble, tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
-    model.graph.node[-1].output[0] = "shaped"
+    next(n for n in model.graph.node if n.output[0] == "margin").output[0] = "shaped"
     model.graph.node.append(helper.make_node("CumSum", ["shaped", "zero"], ["margin"]))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.int64), "zero"))
     next(a for n in model.graph.node for a in n.attribute if a.name == "aggregate_function").i = 0

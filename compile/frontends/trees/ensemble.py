@@ -133,12 +133,12 @@ def _check(e: Ensemble) -> None:
         raise broken("the arrays of its nodes differ in length")
     if e.leaf_target.shape != (e.leaves,):
         raise broken("the arrays of its leaves differ in length")
-    _in_range("roots", e.roots, 0, e.nodes)
-    _in_range("feature indices", e.feature[~e.is_single], 0, e.features)
-    _in_range("modes", e.mode, 0, MEMBER + 1)
-    _in_range("true branches", e.on_true, -e.leaves, e.nodes)
-    _in_range("false branches", e.on_false, -e.leaves, e.nodes)
-    _in_range("leaf targets", e.leaf_target, 0, e.targets)
+    in_range("roots", e.roots, 0, e.nodes)
+    in_range("feature indices", e.feature[~e.is_single], 0, e.features)
+    in_range("modes", e.mode, 0, MEMBER + 1)
+    in_range("true branches", e.on_true, -e.leaves, e.nodes)
+    in_range("false branches", e.on_false, -e.leaves, e.nodes)
+    in_range("leaf targets", e.leaf_target, 0, e.targets)
     _finite("leaf values", e.leaf_value)
     _finite("categories", e.members)
     if np.isnan(e.threshold).any():
@@ -154,7 +154,8 @@ def _check(e: Ensemble) -> None:
     _check_structure(e)
 
 
-def _in_range(what: str, values: Array, low: int, high: int) -> None:
+def in_range(what: str, values: Array, low: int, high: int) -> None:
+    """Raises InvalidModel where a value is below `low`, or not below `high`."""
     bad = (values < low) | (values >= high)
     if bad.any():
         raise broken(f"its {what} hold {values[bad][0]}, outside of {low} to {high - 1}")
@@ -270,7 +271,7 @@ def _reachable(nodes: Nodes) -> tuple[Array, Array]:
     count, trees = len(nodes.is_leaf), len(nodes.roots)
     if not trees:
         raise broken("it holds no trees")
-    _in_range("roots", nodes.roots, 0, count)
+    in_range("roots", nodes.roots, 0, count)
     seen = np.zeros(count, bool)
     front, tree = nodes.roots.astype(np.int64), np.arange(trees)
     found: list[Array] = []
@@ -283,7 +284,7 @@ def _reachable(nodes: Nodes) -> tuple[Array, Array]:
         front, tree = front[inner], tree[inner]
         front = np.concatenate([nodes.on_true[front], nodes.on_false[front]]).astype(np.int64)
         tree = np.concatenate([tree, tree])
-        _in_range("children", front, 0, count)
+        in_range("children", front, 0, count)
         order = np.lexsort((front, tree))
         front, tree = front[order], tree[order]
     everything, owner = np.concatenate(found), np.concatenate(of)

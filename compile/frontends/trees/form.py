@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neoc.compile.frontends.trees.ensemble import LEQ, MEMBER, Array, Ensemble, broken
+from neoc.compile.frontends.trees.ensemble import LEQ, MEMBER, Array, Ensemble, broken, in_range
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -93,7 +93,10 @@ def from_attributes(values: Mapping[str, Any], features: int, meta: Mapping[str,
         target = np.asarray(values["leaf_targetids"], np.int64)
     except (KeyError, ValueError, TypeError) as error:
         raise broken(f"its TreeEnsemble lacks or garbles an attribute: {error}") from error
-    single = (on_true == on_false) & (on_true < 0) if len(on_true) == len(on_false) else np.zeros(len(on_true), bool)
+    if len({len(on_true), len(on_false), len(mode)}) > 1 or len(weights) != len(target):
+        raise broken("the attributes of its TreeEnsemble differ in length")
+    alone = (on_true == on_false) & (on_true < 0) & np.isin(np.arange(len(on_true)), roots)
+    on_true, on_false, copied = _leaves_of_their_own(on_true, on_false, alone, len(weights))
     members, start = _sets(mode, np.asarray(values.get("membership_values", ()), splits.dtype).ravel())
     missing = np.asarray(values.get("nodes_missing_value_tracks_true", np.zeros(len(feature))), bool)
     default = ("f32-sequential", "f32") if splits.dtype == np.float32 else ("f64", "f64")
@@ -102,13 +105,13 @@ def from_attributes(values: Mapping[str, Any], features: int, meta: Mapping[str,
         targets=int(values.get("n_targets", 1)),
         roots=roots,
         feature=feature.astype(np.int32),
-        mode=np.where(single, LEQ, mode).astype(np.uint8) if len(single) == len(mode) else mode,
+        mode=np.where(alone, LEQ, mode).astype(np.uint8),
         threshold=splits,
         missing_true=missing,
         on_true=on_true,
         on_false=on_false,
-        leaf_value=weights,
-        leaf_target=target.astype(np.int32),
+        leaf_value=weights[copied],
+        leaf_target=target.astype(np.int32)[copied],
         members=members,
         member_start=start,
         sum=meta.get(SUM, default[0]),
@@ -120,6 +123,23 @@ def _branch(ids: Any, is_leaf: Any) -> Array:
     ids, is_leaf = np.asarray(ids, np.int64), np.asarray(is_leaf, bool)
     made: Array = np.where(is_leaf, ~ids, ids)
     return made
+
+
+def _leaves_of_their_own(on_true: Array, on_false: Array, alone: Array, leaves: int) -> tuple[Array, Array, Array]:
+    """(the branches with a leaf each, which of `leaves` each of those is): the standard lets branches share one.
+
+    alone: the nodes that stand for a tree that is a leaf, which both branches name.
+    """
+    both = np.stack([on_true, on_false], axis=1)
+    ends = both < 0
+    ends[alone, 1] = False
+    leaf = ~both[ends]
+    in_range("leaves that branches name", leaf, 0, leaves)
+    if len(np.unique(leaf)) == len(leaf):
+        return on_true, on_false, np.arange(leaves)
+    both[ends] = ~np.arange(len(leaf))
+    both[alone, 1] = both[alone, 0]
+    return both[:, 0], both[:, 1], leaf
 
 
 def _sets(mode: Array, delimited: Array) -> tuple[Array, Array]:

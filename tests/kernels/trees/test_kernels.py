@@ -77,8 +77,10 @@ def test_random_ensembles(seed: int) -> None:
     assert same_bits(compile_ensemble(ensemble, ISAS[-1][1])(rows), evaluate(ensemble, rows))
 
 
+@pytest.mark.needs("xgboost")
 def test_xgboost_margins_to_the_bit() -> None:
-    xgboost = pytest.importorskip("xgboost")
+    import xgboost
+
     rng = np.random.default_rng(3)
     x = rng.normal(size=(3000, 12)).astype(np.float32)
     x[rng.random(x.shape) < 0.05] = np.nan

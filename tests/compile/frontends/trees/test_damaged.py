@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trained_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.errors import InvalidModel, NeocError, UnsupportedModel
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trained_trees
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import CompileOptions, compile_model
 from neoc.targets import open_artifact
 

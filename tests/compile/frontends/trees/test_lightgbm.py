@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import trained_trees
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.errors import UnsupportedModel
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import trained_trees
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.errors import InvalidModel, UnsupportedModel
 

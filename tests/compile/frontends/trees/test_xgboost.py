@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import trained_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import CompileOptions, frontends
 from neoc.compile.frontends.trees import walk, xgboost_adapter
 from neoc.compile.frontends.trees.ensemble import Ensemble
