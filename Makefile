@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees fuzz \
+.PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
 	fuzz-torch conformance conformance-neuron inferentia check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -69,6 +69,9 @@ bench-kernels: $(FULL)  ## the kernels against OpenCV, Pillow, scikit-learn, num
 bench-trees: $(FULL)  ## tree models against XGBoost and its peers: the table of docs/tree-compiler.md
 	@$(PIP) -e '.[$(EXTRAS),trees-bench]' </dev/null
 	@$(PY) -m neoc.bench.trees --write docs/tree-compiler.md $(ARGS) </dev/null
+
+prove-trees: $(FULL)  ## 60 XGBoost ensembles, LightGBM and scikit-learn models to the bit: the proof in docs/tree-compiler.md
+	@$(PY) -m neoc.bench.trees_proof --write docs/tree-compiler.md $(ARGS) </dev/null
 
 fuzz: $(FULL)  ## 2,000 damaged models through the front end
 	@$(PY) tests/fuzz/fuzz_onnx.py --count 2000 $(ARGS) </dev/null

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from neoc.compile import frontends
 from neoc.compile.machine import fingerprint
 from neoc.compile.measure import interleave, ratio, time_calls
 from neoc.compile.options import CompileOptions

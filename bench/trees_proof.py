@@ -15,11 +15,12 @@ import argparse
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -74,15 +75,15 @@ class Verdict:
 # ---- levels -------------------------------------------------------------------------------------------
 
 
-def levels() -> dict[str, Target]:
-    """What this processor can run: the psABI's levels of x86-64, and all that it has."""
+def levels(only: Sequence[str] = ()) -> dict[str, Target]:
+    """What this processor can run: the psABI's levels of x86-64, and all that it has; `only` some of these."""
     host = get_target("host")
     found = {
         level: replace(host, name=level, features=needed)
         for level, needed in X86_LEVELS.items()
         if host.arch == "x86_64" and needed <= detect().features
     }
-    return found | {"host": host}
+    return {name: target for name, target in (found | {"host": host}).items() if not only or name in only}
 
 
 def opened(program: Program, target: Target, folder: Path) -> Session:
@@ -151,7 +152,7 @@ def _described(name: str, e: Ensemble, rows: int) -> Verdict:
 # ---- XGBoost -------------------------------------------------------------------------------------------
 
 
-def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 0) -> Verdict:
+def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 0, only: Sequence[str] = ()) -> Verdict:
     """Margins of the trained model, from its file to machine code, against Booster.predict, to the bit."""
     import xgboost
 
@@ -164,7 +165,7 @@ def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 
         program = frontends.load(path, {}, options)
         parsed = _parsed(program)
         verdict = _described(name, parsed, rows)
-        sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels().items()}
+        sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels(only).items()}
         verdict.same = dict.fromkeys(sessions, True)
         for k, size in enumerate(_chunks(rows)):
             part = rows_around(parsed, x, size, k)
@@ -221,7 +222,7 @@ def _infinities(verdict: Verdict, program: Program, e: Ensemble, x: Array, sessi
 # ---- LightGBM, scikit-learn ----------------------------------------------------------------------------
 
 
-def prove_lightgbm(name: str, recipe: recipes.Recipe, rows: int) -> Verdict:
+def prove_lightgbm(name: str, recipe: recipes.Recipe, rows: int, only: Sequence[str] = ()) -> Verdict:
     """Sums and predictions against Booster.predict."""
     booster, x = recipes.lightgbm(recipe)
 
@@ -232,10 +233,10 @@ def prove_lightgbm(name: str, recipe: recipes.Recipe, rows: int) -> Verdict:
         raw = np.asarray(booster.predict(part, raw_score=True, num_threads=1))
         return {"margin": raw, "prediction": np.asarray(booster.predict(part, num_threads=1))}
 
-    return _prove_outputs(f"lightgbm {name}", "m.txt", save, answers, x, rows, nan=True)
+    return _prove_outputs(f"lightgbm {name}", "m.txt", save, answers, x, rows, True, only)
 
 
-def prove_sklearn(name: str, rows: int) -> Verdict:
+def prove_sklearn(name: str, rows: int, only: Sequence[str] = ()) -> Verdict:
     """predict, predict_proba and raw scores of a fitted estimator."""
     estimator, x = recipes.fitted(name)
 
@@ -253,7 +254,7 @@ def prove_sklearn(name: str, rows: int) -> Verdict:
         return found
 
     nan = not name.startswith(("boosting", "extra"))
-    return _prove_outputs(f"sklearn {name}", "m.skops", save, answers, x, rows, nan)
+    return _prove_outputs(f"sklearn {name}", "m.skops", save, answers, x, rows, nan, only)
 
 
 def _prove_outputs(
@@ -264,6 +265,7 @@ def _prove_outputs(
     x: Array,
     rows: int,
     nan: bool,
+    only: Sequence[str],
 ) -> Verdict:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / file
@@ -272,7 +274,7 @@ def _prove_outputs(
         parsed = _parsed(program)
         verdict = _described(name, parsed, rows)
         try:
-            sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels().items()}
+            sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels(only).items()}
         except ValueError as error:
             verdict.fault = f"not compiled: {error}"
             return verdict
@@ -282,7 +284,9 @@ def _prove_outputs(
             part = rows_around(parsed, x.astype(dtype), size, k)
             if not nan:
                 part = np.nan_to_num(part, nan=1.5)
-            want = answers(part)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # scikit-learn adds up the largest floats to see whether all are finite
+                want = answers(part)
             for level, session in sessions.items():
                 outputs = session.run({"features": part})
                 for output in outputs.keys() & want.keys():
