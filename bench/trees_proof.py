@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neoc.bench import tree_recipes as recipes
-from neoc.bench import trees_emulated
 from neoc.compile import frontends
 from neoc.compile.contracts import EngineOptions, Session, Target
 from neoc.compile.frontends.trees import form, walk
 from neoc.compile.frontends.trees.ensemble import MEMBER, Ensemble
 from neoc.compile.options import CompileOptions
-from neoc.targets import get_target
+from neoc.kernels.trees.code import kernel_image
+from neoc.kernels.trees.isa import isa_of
+from neoc.kernels.trees.layout import layout_of
+from neoc.targets import get_target, tree_runner
 from neoc.targets.engines.trees import Trees
 from neoc.targets.engines.trees_program import take_apart
 from neoc.targets.host import X86_LEVELS, detect
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 START, END = "<!-- proof -->", "<!-- /proof -->"
 CHUNK = 20_000
+EMULATED = {"aarch64": "cortex-a53", "armv7": "cortex-a15"}
+"""architecture -> the processor that qemu is to be"""
 WALKED = 2_000_000
 """pairs of row and tree that the plain walk takes for infinities"""
 BOUND = 1e-6
@@ -178,7 +182,7 @@ def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 
                 got = session.run({"features": part}, ["margin"])["margin"]
                 _note(verdict, level, got, want.reshape(got.shape))
             if k == 0 and emulated:
-                _emulate(verdict, program, part[:emulated], want[:emulated], Path(folder))
+                _emulate(verdict, program, part[:emulated], want[:emulated])
         _infinities(verdict, program, parsed, x, sessions["host"])
     return verdict
 
@@ -197,13 +201,17 @@ def _note(verdict: Verdict, level: str, got: Array, want: Array) -> None:
         verdict.fault = f"at {level} row {row} gives {got[row]}, and the library {want[row]}"
 
 
-def _emulate(verdict: Verdict, program: Program, rows: Array, want: Array, folder: Path) -> None:
+def _emulate(verdict: Verdict, program: Program, rows: Array, want: Array) -> None:
     ensemble = take_apart(program).ensemble
-    for arch in trees_emulated.TRIPLES:
-        if not trees_emulated.lacking(arch):
-            place = folder / arch
-            place.mkdir()
-            got = trees_emulated.Emulated.of(ensemble, arch, place)(rows)
+    for arch, cpu in EMULATED.items():
+        if not tree_runner.why_not(arch):
+            isa = isa_of(arch, frozenset({"asimd"}))
+            layout = layout_of(ensemble, isa)
+            image, tables = memoryview(kernel_image(layout.shape, isa)), memoryview(layout.tables.tobytes())
+            types = ensemble.row_dtype, ensemble.sum_dtype
+            predictor = tree_runner.EmulatedPredictor(image, tables, *types, arch=arch, cpu=cpu)
+            got = predictor(rows)
+            predictor.close()
             verdict.same[arch] = True
             _note(verdict, arch, got, want.reshape(got.shape))
 
@@ -382,7 +390,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cases", default="", help="parts of names, separated by ';'")
     parser.add_argument("--write", type=Path)
     chosen = parser.parse_args(arguments)
-    columns = [*levels(), *(a for a in trees_emulated.TRIPLES if chosen.emulated_rows)]
+    columns = [*levels(), *(a for a in EMULATED if chosen.emulated_rows)]
     print(f"| model | trees | nodes | depth | rows | {' | '.join(columns)} | fault |")
     print("|---" * (6 + len(columns)) + "|")
     start, verdicts = time.monotonic(), []
@@ -398,8 +406,8 @@ def _closing(
 ) -> None:
     from neoc.compile.machine import fingerprint
 
-    for arch in trees_emulated.TRIPLES:
-        if emulated and (why := trees_emulated.lacking(arch)):
+    for arch in EMULATED:
+        if emulated and (why := tree_runner.why_not(arch)):
             print(f"{arch} was not emulated: {why}", file=sys.stderr)
     cpu = fingerprint()["machine"].get("cpu", "?")
     bad = [v.name for v in verdicts if not v.holds]

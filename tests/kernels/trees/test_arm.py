@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from tree_models import ALL_MODES, drawn, rows_for, same_bits
 
-from neoc.bench.trees_emulated import Emulated
+from neoc.kernels.trees.code import kernel_image
 from neoc.kernels.trees.ensemble import LEQ, LT, evaluate
+from neoc.kernels.trees.isa import isa_of
+from neoc.kernels.trees.layout import layout_of
+from neoc.targets import tree_runner
 
 CASES = {
     "lines": {"trees": 20, "height": 6, "full": 0.95},
@@ -19,17 +20,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "arch",
-    [
-        pytest.param("aarch64", marks=pytest.mark.needs("llvmlite", "qemu-aarch64", "aarch64-linux-gnu-gcc")),
-        pytest.param("armv7", marks=pytest.mark.needs("llvmlite", "qemu-arm", "arm-linux-gnueabihf-gcc")),
-    ],
-)
-def test_emulated_margins_have_the_bits_of_the_plain_evaluation(arch: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arch", "cpu"), [("aarch64", "cortex-a53"), ("armv7", "cortex-a15")])
+@pytest.mark.needs("llvmlite")
+def test_emulated_margins_have_the_bits_of_the_plain_evaluation(arch: str, cpu: str) -> None:
+    if why := tree_runner.why_not(arch):
+        pytest.skip(why)
+    isa = isa_of(arch, frozenset({"asimd"}))
     for name, options in CASES.items():
         ensemble = drawn(len(name), **options)  # type: ignore[arg-type]
-        emulated = Emulated.of(ensemble, arch, tmp_path)
+        layout = layout_of(ensemble, isa)
+        image, tables = memoryview(kernel_image(layout.shape, isa)), memoryview(layout.tables.tobytes())
+        types = ensemble.row_dtype, ensemble.sum_dtype
+        predictor = tree_runner.EmulatedPredictor(image, tables, *types, arch=arch, cpu=cpu)
         for count in (5, 300):
             rows = rows_for(ensemble, count)
-            assert same_bits(emulated(rows), evaluate(ensemble, rows)), (name, count)
+            assert same_bits(predictor(rows), evaluate(ensemble, rows)), (name, count)
+        predictor.close()
