@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "The ledger of measurements as one HTML page.",
     "recommend": "The cheapest measured way to serve a model at a rate within a latency objective.",
     "emulator": "The ARM file system in which qemu runs what was compiled for ARM.",
+    "device": "Machines reached over ssh, for `run --on` and `bench --on`.",
     "cache": "List or clear the build cache.",
     "zoo": "Fetch the real models that tests and benchmarks use.",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from neoc.compile.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from neoc.compile.contracts import Session
 
 
 def gathered(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -51,21 +54,20 @@ def command(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="executor=NAME: a simulator in the chip's place.")
     ] = None,
+    on: Annotated[str | None, typer.Option(help="Run on this device (`neoc device add`), over ssh.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Run an artifact on an .npz of its inputs, or on raw items through its own pre- and post-processing."""
     if (data is None) == (raw is None):
         raise UsageError("one of --data and --raw is needed", fix="--data inputs.npz, or --raw images/")
     if raw is not None:
-        return _raw(artifact, raw, output, threads, as_json, device, option or [])
+        return _raw(artifact, raw, output, _Opening(artifact, threads, device, _pairs(option), on), as_json)
     assert data is not None
     from neoc.compile.contracts import Signature
     from neoc.compile.inputs import load_data, save_npz
-    from neoc.targets import open_artifact
 
     place = arguments.output_file(output, "outputs.npz", several=False, sources=(artifact, data))
-    chosen = dict(arguments.pairs(option or []))
-    with open_artifact(artifact, threads=threads, device=device, options=chosen) as session:
+    with _Opening(artifact, threads, device, _pairs(option), on).session() as session:
         _stamped(session.stamp)
         stamp = session.stamp
         samples = load_data(data, Signature(session.inputs, session.outputs))
@@ -74,6 +76,31 @@ def command(
     save_npz(place, arrays)
     _tell(place, len(samples), arrays, as_json, stamp)
     return 0
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Where and how the artifact is opened; `on`: a device's name, None for this machine."""
+
+    artifact: Path
+    threads: int | None
+    device: str | None
+    options: dict[str, str]
+    on: str | None
+
+    def session(self) -> Session:
+        if self.on is None:
+            from neoc.targets import open_artifact
+
+            return open_artifact(self.artifact, threads=self.threads, device=self.device, options=self.options)
+        from neoc.targets.remote.link import open_on
+
+        with console.Progress(enabled=True).live(f"opening on {self.on}") as progress:
+            return open_on(self.on, self.artifact, self.threads, self.device, self.options, progress)
+
+
+def _pairs(option: Sequence[str] | None) -> dict[str, str]:
+    return dict(arguments.pairs(option or []))
 
 
 def _stamped(stamp: str) -> None:
@@ -97,21 +124,17 @@ def _raw(
     artifact: Path,
     raw: Path,
     output: Path,
-    threads: int | None,
+    opening: _Opening,
     as_json: bool,
-    device: str | None,
-    option: Sequence[str],
 ) -> int:
     """Answers in the order of the items; items that failed are named, and make the exit status 2."""
     from neoc.compile import raw_files
     from neoc.compile.inputs import save_npz
-    from neoc.targets import open_artifact
 
     place = arguments.output_file(output, "answers.json", several=False, sources=(artifact, raw))
     if place.suffix not in (".json", ".npz"):
         raise UsageError("answers are written as .json or .npz", where=str(place), fix="-o answers.json")
-    chosen = dict(arguments.pairs(option))
-    with open_artifact(artifact, threads=threads, device=device, options=chosen) as session:
+    with opening.session() as session:
         _stamped(session.stamp)
         stamp = session.stamp
         if session.raw is None:

@@ -15,7 +15,11 @@ NeocError                        one paragraph: what, where, why, what to do nex
 |   `-- OutputError              the place to write to cannot be written
 |-- Unavailable          exit 3  a needed tool or device is missing
 |   |-- MissingTool              a package or program, with the command that installs it
-|   `-- WrongDevice              the artifact is for another chip
+|   |-- WrongDevice              the artifact is for another chip
+|   |-- DeviceUnreachable        a remote device does not answer, or has no fitting neoc
+|   |-- HostKeyMismatch          what answers at its address is not the machine that was confirmed
+|   |-- DeviceLost               the connection or the device went away in the middle of the work
+|   `-- DeviceFull               no room on a remote device for what was sent
 |-- WorkerFailure                a child process was lost (always named in the result)
 |   |-- WorkerCrashed            died by signal or exit
 |   |-- WorkerTimeout            past its time bound
@@ -163,6 +167,22 @@ class MissingTool(Unavailable):
 
 
 class WrongDevice(Unavailable):
+    pass
+
+
+class DeviceUnreachable(Unavailable):
+    pass
+
+
+class HostKeyMismatch(Unavailable):
+    pass
+
+
+class DeviceLost(Unavailable):
+    pass
+
+
+class DeviceFull(Unavailable):
     pass
 
 

@@ -103,6 +103,12 @@ def opener() -> Callable[..., Session]:
     return opened
 
 
+def device_service(name: str) -> Callable[..., Any]:
+    """What a remote device does beside opening artifacts: the entry point of that name, group `neoc.device`."""
+    found: Callable[..., Any] = _entries("neoc.device")[name].load()
+    return found
+
+
 def resolve_target(target: Target | str) -> Target:
     """A Target as it is; a name through the entry point of that name, or through any target's aliases.
 

@@ -14,6 +14,11 @@ def _cache_home() -> Path:
     return Path(base) / "neoc" if base else Path.home() / ".cache" / "neoc"
 
 
+def _config_home() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return Path(base) / "neoc" if base else Path.home() / ".config" / "neoc"
+
+
 def _variable(name: str, doc: str) -> dict[str, str]:
     return {"variable": name, "doc": doc}
 
@@ -25,6 +30,10 @@ class Settings:
     cache_dir: Path = field(
         default_factory=_cache_home,
         metadata=_variable("NEOC_CACHE_DIR", "build cache, measured peaks, fetched models"),
+    )
+    config_dir: Path = field(
+        default_factory=_config_home,
+        metadata=_variable("NEOC_CONFIG_DIR", "remote devices and their host keys"),
     )
     cache_limit_bytes: int = field(
         default=10 * 2**30,

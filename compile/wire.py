@@ -21,7 +21,7 @@ import numpy as np
 
 from neoc.compile.contracts import dtype_name, dtype_of
 
-PROTOCOL = 2
+PROTOCOL = 3
 """raised with every change that an older peer would misunderstand"""
 
 MAX_HEADER_BYTES = 64 << 20

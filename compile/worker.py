@@ -145,9 +145,12 @@ class Worker:
         }
         return self._opened(Message("open_plain", body), engine_name)
 
-    def open_artifact(self, path: Path, threads: int | None) -> RemoteSession:
+    def open_artifact(
+        self, path: Path, threads: int | None, device: str | None = None, options: Mapping[str, str] | None = None
+    ) -> RemoteSession:
         """The artifact's session, opened in the child as any user would."""
-        return self._opened(Message("open_artifact", {"path": str(path.resolve()), "threads": threads}), path.name)
+        body = {"path": str(path.resolve()), "threads": threads, "device": device, "options": dict(options or {})}
+        return self._opened(Message("open_artifact", body), path.name)
 
     def time(self, feeds: Feeds, iterations: int, outputs: Sequence[str] | None = None) -> np.ndarray:
         """`RemoteSession.time` of the session that was opened last."""
@@ -206,7 +209,7 @@ class Worker:
         self._session = RemoteSession(self, engine_name, answer.body)
         return self._session
 
-    def _call(self, message: Message, doing: str, watch: Watch = Watch.WORKING) -> Message:
+    def _call(self, message: Message | None, doing: str, watch: Watch = Watch.WORKING) -> Message:
         with self._lock:
             child = self._started()
             try:
@@ -214,13 +217,14 @@ class Worker:
             except WireError as error:
                 raise WorkerRefused(f"{doing} was not tried", where=self._where(), why=str(error)) from error
             except WorkerFailure as failure:
-                self._lost = str(failure)
-                raise
+                told = self._told(failure, doing, child.log.text())
+                self._lost = str(told)
+                raise told from None
             except BaseException:
                 self._lost = "a call was interrupted"
                 raise
         if answer.kind == "error":
-            raise _restored(answer.body, doing, self._where())
+            raise restored(answer.body, doing, self._where())
         return answer
 
     def _started(self) -> ChildProcess:
@@ -231,6 +235,28 @@ class Worker:
         return self._child
 
     def _start(self) -> ChildProcess:
+        command = self._command()
+        try:
+            child = ChildProcess(self.name, command, self._environment(), self.memory_bytes)
+        except OSError as error:
+            raise self._unusable(f"{command[0]} cannot be started: {error.strerror}") from error
+        try:
+            hello = child.exchange(None, self._start_s, "starting a worker")
+        except WorkerCrashed as failure:
+            raise self._no_hello(child.log.text(), failure) from failure
+        except BaseException:
+            child.end()
+            raise
+        try:
+            self._check_hello(hello)
+        except BaseException:
+            child.end()
+            raise
+        self._facts = dict(hello.body)
+        return child
+
+    def _command(self) -> list[str]:
+        """What starts the child. Raises MissingTool."""
         interpreter = self.interpreter if self._prefix else shutil.which(self.interpreter)
         first = self._prefix[0] if self._prefix else interpreter
         if interpreter is None or first is None or shutil.which(first) is None:
@@ -242,25 +268,23 @@ class Worker:
         command += ["-P", "-m", "neoc.compile.worker_main", OWN_GROUP]
         if threading.current_thread() is threading.main_thread():
             command.append(DIE_WITH_PARENT)  # bound to the *thread* that starts the child: see prctl(2)
-        try:
-            child = ChildProcess(self.name, command, self._environment(), self.memory_bytes)
-        except OSError as error:
-            raise self._unusable(f"{command[0]} cannot be started: {error.strerror}") from error
-        try:
-            hello = child.exchange(None, self._start_s, "starting a worker")
-        except WorkerCrashed as failure:
-            raise self._unusable(self._why_no_hello(child.log.text(), failure)) from failure
-        except BaseException:
-            child.end()
-            raise
+        return command
+
+    def _check_hello(self, hello: Message) -> None:
+        """Raises MissingTool where the other side speaks another protocol."""
         if hello.body.get("protocol") != wire.PROTOCOL:
-            child.end()
             raise self._unusable(
                 f"it has neoc {hello.body.get('neoc')}, whose workers speak protocol {hello.body.get('protocol')}; "
                 f"this neoc speaks {wire.PROTOCOL}"
             )
-        self._facts = dict(hello.body)
-        return child
+
+    def _no_hello(self, log: str, failure: WorkerFailure) -> NeocError:
+        """The error for a child that ended before it said anything."""
+        return self._unusable(self._why_no_hello(log, failure))
+
+    def _told(self, failure: WorkerFailure, doing: str, log: str) -> NeocError:
+        """The error that the caller sees for a child that was lost; a remote worker knows more of it."""
+        return failure
 
     def _environment(self) -> dict[str, str]:
         env = dict(os.environ) | self._env
@@ -374,7 +398,7 @@ class RemoteSession(Session):
         self._closed = True
 
 
-def _restored(facts: Mapping[str, Any], doing: str, where: str) -> NeocError:
+def restored(facts: Mapping[str, Any], doing: str, where: str) -> NeocError:
     """The error that the child met: neoc's own as itself, all else as WorkerRefused in the engine's words."""
     error: NeocError
     neoc = facts.get("neoc")

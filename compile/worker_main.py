@@ -22,18 +22,18 @@ OWN_GROUP = "--own-group"
 DIE_WITH_PARENT = "--die-with-parent"
 """argument: neoc's own thread lives as long as neoc does, so that the kernel may tell the worker of its end"""
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _OOM_SCORE = "900"
 """of 1000: where memory runs out, the kernel takes a worker before it takes neoc"""
 
 
 def main() -> None:
     reading, writing = take_over_pipes()
-    prctl = _prctl()
+    prctl = process_control()
     guardian = start_guardian(reading, writing, prctl) if OWN_GROUP in sys.argv else None
     if DIE_WITH_PARENT in sys.argv:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)  # an engine's daemons stay in our tree, where neoc finds them
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # an engine's daemons stay in our tree, where neoc finds them
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OOM_SCORE)
 
@@ -62,34 +62,45 @@ def take_over_pipes() -> tuple[int, int]:
     return reading, writing
 
 
-def start_guardian(reading: int, writing: int, prctl: Callable[[int, int], None]) -> int:
-    """Fork the guardian, while this process is still small and has one thread; its process number."""
+def start_guardian(
+    reading: int, writing: int, prctl: Callable[[int, int], None], leave: Callable[[], None] | None = None
+) -> int:
+    """Fork the guardian, while this process is still small and has one thread; its process number.
+
+    `leave`: what it does before it ends the group and itself.
+    """
     worker = os.getpid()
     pid = os.fork()
     if pid == 0:
         for pipe in (0, 1, 2, writing):  # what stayed open here would hide the worker's end from neoc
             os.close(pipe)
-        _guard(worker, reading, prctl)
+        _guard(worker, reading, prctl, leave)
     return pid
 
 
-def _guard(worker: int, reading: int, prctl: Callable[[int, int], None]) -> Never:
+def _guard(worker: int, reading: int, prctl: Callable[[int, int], None], leave: Callable[[], None] | None) -> Never:
     """Wait for the end of the worker (a signal) or of neoc (the pipe hangs up), then kill the group and itself."""
 
     def end(*_: object) -> None:
-        os.killpg(0, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            if leave is not None:
+                leave()
+        finally:
+            os.killpg(0, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, end)
-    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == worker:
         poller = select.poll()
-        poller.register(reading, 0)  # no event but the hang-up, which is always reported
+        # The hang-up is always reported; of a socket (sshd's) that is closed on one side only, the other half is asked.
+        poller.register(reading, getattr(select, "POLLRDHUP", 0))
         poller.poll()
     end()
     os._exit(1)
 
 
-def _prctl() -> Callable[[int, int], None]:
+def process_control() -> Callable[[int, int], None]:
     """prctl(2) with one argument; does nothing where there is none. Raises nothing: each use is a second safety."""
     if sys.platform != "linux":
         return lambda option, value: None

@@ -7,7 +7,7 @@
     open_framework  front end, request, signature -> the same, from the source's own framework
     convert      front end, request, folder -> what the front end says of the ONNX file that it wrote there
     open_plain   ONNX file, signature, threads -> the same: the engine as its own documentation has it
-    open_artifact  .neoc file, threads -> the same
+    open_artifact  .neoc file, threads, device, options -> the same
     put          values -> number under which feeds are kept
     run          session, values -> values
     time         session, number of kept feeds, iterations -> ns of each
@@ -23,6 +23,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import select
 import sys
 import time
 import traceback
@@ -46,11 +47,18 @@ LONGEST_MESSAGE = 4000
 """characters of an engine's own error text; some print a whole graph"""
 
 
-def serve(reading: int, writing: int) -> None:
-    """Answer until 'quit' or the end of the stream. Raises WireError for bytes that are no message."""
-    operations = Operations()
-    _write(writing, Message("hello", _facts()))
+def serve(reading: int, writing: int, operations: Operations | None = None, idle_s: float | None = None) -> None:
+    """Answer until 'quit', the end of the stream, or `idle_s` without a request. Raises WireError for bytes that are no
+    message.
+
+    `operations`: what is answered, for a process that does other than what a worker does.
+    """
+    operations = operations or Operations()
+    operations.tell = partial(_write, writing)
+    _write(writing, Message("hello", _facts() | operations.facts()))
     while True:
+        if idle_s is not None and not select.select([reading], [], [], idle_s)[0]:
+            return
         try:
             message = wire.decode(partial(_fill, reading))
         except EOFError:
@@ -155,10 +163,17 @@ class Operations:
 
     sessions: dict[int, _Open] = field(default_factory=dict)
     kept: dict[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    tell: Callable[[Message], None] = field(default=lambda message: None)
+    """sends a message before the answer: how far a long operation is"""
     _count: int = 0
 
-    def answer(self, message: Message) -> Message:
-        operations: dict[str, Callable[[Message], Message]] = {
+    def facts(self) -> dict[str, Any]:
+        """What the process says of itself beside what every worker says."""
+        return {}
+
+    def table(self) -> dict[str, Callable[[Message], Message]]:
+        """Kind of message -> what answers it."""
+        return {
             "build": self._build,
             "open": self._open,
             "open_source": self._open_source,
@@ -174,6 +189,9 @@ class Operations:
             "memory": self._memory,
             "close": self._close,
         }
+
+    def answer(self, message: Message) -> Message:
+        operations = self.table()
         try:
             if message.kind not in operations:
                 raise InternalError(f"a worker was asked to {message.kind!r}, which it does not know")
@@ -254,7 +272,9 @@ class Operations:
     def _open_artifact(self, message: Message) -> Message:
         body = message.body
         start = time.perf_counter()
-        session = registry.opener()(Path(body["path"]), threads=body["threads"])
+        session = registry.opener()(
+            Path(body["path"]), threads=body["threads"], device=body["device"], options=body["options"]
+        )
         return self._opened(_Open(session, {}), time.perf_counter() - start)
 
     def _opened(self, entry: _Open, seconds: float) -> Message:

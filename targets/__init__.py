@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from neoc.compile.contracts import Target
     from neoc.targets.neo import NeoName
     from neoc.targets.opening import open_artifact
+    from neoc.targets.remote.link import open_on
 
-__all__ = ["all_targets", "get_target", "neo_names", "open_artifact"]
+__all__ = ["all_targets", "get_target", "neo_names", "open_artifact", "open_on"]
 
 
 def get_target(name: str) -> Target:
@@ -51,8 +52,12 @@ def neo_names() -> tuple[NeoName, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "open_artifact":
-        raise AttributeError(f"module 'neoc.targets' has no attribute {name!r}")
-    from neoc.targets.opening import open_artifact
+    if name == "open_artifact":
+        from neoc.targets.opening import open_artifact
 
-    return open_artifact
+        return open_artifact
+    if name == "open_on":
+        from neoc.targets.remote.link import open_on
+
+        return open_on
+    raise AttributeError(f"module 'neoc.targets' has no attribute {name!r}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from neoc.compile.errors import Unavailable
 
@@ -119,6 +120,23 @@ class HostFacts:
         from neoc.targets.devices import detect_devices
 
         return detect_devices()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON, its accelerators looked up: what a device says of itself."""
+        return {
+            "arch": self.arch,
+            "cpu": self.cpu,
+            "features": sorted(self.features),
+            "logical_cores": self.logical_cores,
+            "physical_cores": self.physical_cores,
+            "memory_bytes": self.memory_bytes,
+            "devices": list(self.present_devices()),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HostFacts:
+        facts = {**data, "features": frozenset(data["features"]), "devices": tuple(data["devices"])}
+        return cls(**facts)
 
     @classmethod
     def parse(

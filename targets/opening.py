@@ -170,25 +170,32 @@ def admit(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts | None
     """
     needs = [Requirement.from_dict(r) for r in variant["requirements"]]
     where = artifact.path.name
-    hardware = [r for r in needs if r.kind != "package"]
     if executor:
         engines = [_rehearsing(step["engine"], executor, artifact, variant) for step in variant["steps"]]
         if host is not None:
-            requirements.require(hardware, host, where)
+            requirements.require([r for r in needs if r.kind != "package"], host, where)
         return engines
     assert host is not None
-    try:
-        requirements.require(hardware, host, where)
-    except WrongDevice as error:
-        if variant["level"] in (Level.EMITTED, Level.STANDIN):
-            error.why += f"; and it is of level {variant['level']}: no compiler of that chip has made it"
-        raise
+    admit_chip(artifact, variant, host)
+    requirements.require([r for r in needs if r.kind == "runtime"], host, where)
     _admit_level(artifact, variant)
     engines = [_engine(step["engine"], where) for step in variant["steps"]]
     software = [r for r in needs if r.kind == "package"]
     for interpreter in {_opens_with(engine, executor) for engine in engines}:
         requirements.require(software, host, where, None if interpreter is None else packages_of(interpreter))
     return engines
+
+
+def admit_chip(artifact: Artifact, variant: Mapping[str, Any], host: HostFacts) -> None:
+    """Whether `host`, which may be another machine, is the chip that the variant is for. Raises WrongDevice."""
+    needs = [Requirement.from_dict(r) for r in variant["requirements"]]
+    chip = [r for r in needs if r.kind not in ("package", "runtime")]
+    try:
+        requirements.require(chip, host, artifact.path.name)
+    except WrongDevice as error:
+        if variant["level"] in (Level.EMITTED, Level.STANDIN):
+            error.why += f"; and it is of level {variant['level']}: no compiler of that chip has made it"
+        raise
 
 
 def _rehearsing(name: str, executor: str, artifact: Artifact, variant: Mapping[str, Any]) -> Engine:
