@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +40,7 @@ def command(
     suite_file: Annotated[Path | None, typer.Option(help="Where suites stand; default: neoc.toml.")] = None,
     ray: Annotated[str | None, typer.Option(help="Spread a suite over the Ray cluster at this address.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="Append the results here (JSON lines).")] = None,
+    on: Annotated[str | None, typer.Option(help="Measure on this device (`neoc device add`), whole.")] = None,
     max_load: Annotated[float, typer.Option(help="Share of the CPU that others may take before a run is void.")] = 0.1,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the record here (JSON).")] = None,
     layout: Annotated[str, typer.Option("--format", help="Of the file: neoc, or pytest-benchmark.")] = "neoc",
@@ -45,6 +49,9 @@ def command(
     """Artifacts and engines under load, by fresh process runs in turns. ENGINE:MODEL: as its own docs have it."""
     if suite is not None:
         from neoc.cli.bench_suite import run_suite
+
+        if on is not None:
+            raise UsageError("a suite runs here, or on a Ray cluster", fix="leave out --suite, or --on")
 
         return run_suite(suite, suite_file, subjects or [], ray, ledger, batch, max_load, output, as_json)
     if ray is not None:
@@ -86,13 +93,14 @@ def command(
         pipeline=pipeline,
     )
     records = []
-    for size in sizes:
-        found = _measure(parsed, options, size, ledger)
-        if place is not None:
-            _write(place, found, layout)
-        if not as_json:
-            bench_tables.show(found)
-        records.append(found)
+    with _measuring(parsed, options, ledger, on) as measure:
+        for size in sizes:
+            found = measure(size)
+            if place is not None:
+                _write(place, found, layout)
+            if not as_json:
+                bench_tables.show(found)
+            records.append(found)
     if as_json:
         console.print_json(records[0] if len(records) == 1 else {"records": records})
     # Last: what was measured has been told, whatever happens to the ledger.
@@ -108,16 +116,43 @@ def _at_least(name: str, value: int, least: int) -> int:
     return value
 
 
-def _measure(subjects: list[Subject], options: BenchOptions, batch: int, ledger: Path | None) -> dict[str, Any]:
-    import dataclasses
-
+@contextmanager
+def _measuring(
+    subjects: list[Subject], options: BenchOptions, ledger: Path | None, on: str | None
+) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """What measures with a batch size: here, or on a device over one connection."""
     from neoc.bench.measurement import bench
 
-    asked = dataclasses.replace(options, batch=batch)
-    if ledger is not None:
-        asked = dataclasses.replace(asked, floors=_floors(ledger, asked))
-    with console.Progress(enabled=True).live("measuring") as progress:
-        return bench(subjects, asked, progress)
+    def asked(batch: int, digest: str, target: str) -> BenchOptions:
+        floors = {} if ledger is None else _floors(ledger, options, digest, target)
+        return dataclasses.replace(options, batch=batch, floors=floors)
+
+    if on is None:
+        digest, target = _here() if ledger is not None and ledger.exists() else ("", "")
+        with console.Progress(enabled=True).live("measuring") as progress:
+            yield lambda batch: bench(subjects, asked(batch, digest, target), progress)
+        return
+    from neoc.bench.on_device import bench_on, send
+    from neoc.bench.record import identity
+    from neoc.targets.remote.book import Book
+    from neoc.targets.remote.link import DeviceWorker
+
+    book = Book.of_user()
+    with (
+        DeviceWorker(book.get(on), book.known_hosts) as worker,
+        console.Progress(enabled=True).live(f"measuring on {on}") as progress,
+    ):
+        sent = send(worker, subjects, options, progress)
+        digest, target = worker.facts["fingerprint"]["digest"], identity(subjects[0], options.threads)["target"]
+        yield lambda batch: bench_on(worker, sent, asked(batch, digest, target), progress)
+
+
+def _here() -> tuple[str, str]:
+    """This machine as the ledger knows it: digest of its fingerprint, name of its target."""
+    from neoc.compile import registry
+    from neoc.compile.measure import fingerprint
+
+    return fingerprint()["digest"], registry.resolve_target("host").name
 
 
 def _append(ledger: Path, found: dict[str, Any]) -> None:
@@ -130,12 +165,10 @@ def _append(ledger: Path, found: dict[str, Any]) -> None:
     console.note(f"ledger: {len(entries)} entries appended to {ledger}{remark}")
 
 
-def _floors(path: Path, options: BenchOptions) -> dict[str, float]:
-    """What the ledger knows of A against A on this machine."""
+def _floors(path: Path, options: BenchOptions, digest: str, target: str) -> dict[str, float]:
+    """What the ledger knows of A against A on the machine of that digest."""
     from neoc.bench import ledger as book
     from neoc.bench.scenarios import scenario
-    from neoc.compile import registry
-    from neoc.compile.measure import fingerprint
 
     if not path.exists():
         return {}
@@ -143,8 +176,7 @@ def _floors(path: Path, options: BenchOptions) -> dict[str, float]:
     for bad in known.bad:
         console.note(f"ledger: {path}:{bad.number}: {bad.why}")
     name = "trace" if options.trace else options.scenario
-    digest, here = fingerprint()["digest"], registry.resolve_target("host").name
-    return {metric.name: known.floor(digest, here, metric.name) for metric in scenario(name).metrics}
+    return {metric.name: known.floor(digest, target, metric.name) for metric in scenario(name).metrics}
 
 
 def _write(place: Path, found: dict[str, Any], layout: str) -> None:

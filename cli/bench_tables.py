@@ -48,7 +48,8 @@ def _title(record: Mapping[str, Any]) -> str:
 def _remark(record: Mapping[str, Any]) -> str:
     machine = record["machine"]["machine"]
     runs = max((r["runs"] for r in record["results"]), default=0)
-    remark = f"{machine['cpu']}, {record['threads']} threads; {runs} process runs of each, in turns"
+    place = f"on {record['device']['name']}: " if record.get("device") else ""
+    remark = f"{place}{machine['cpu']}, {record['threads']} threads; {runs} process runs of each, in turns"
     return "; ".join(filter(None, (remark, record["noise"])))
 
 

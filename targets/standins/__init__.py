@@ -21,7 +21,11 @@ from neoc.compile.settings import Settings
 MARK = b"NEOC_STANDIN"
 """stands in the first bytes of everything that a stand-in makes"""
 
-_TOOLS = {"neuronx-cc": ("neuronx_cc.py", "2.27.5334.0+neoc.stand-in")}
+_TOOLS = {
+    "neuronx-cc": ("neuronx_cc.py", "2.27.5334.0+neoc.stand-in"),
+    "ssh": ("ssh.py", "9.2+neoc.stand-in"),
+    "ssh-keyscan": ("ssh.py", "9.2+neoc.stand-in"),
+}
 """name of the program -> (script, version); the script prints this version too"""
 _MODULES = Path(__file__).with_name("modules")
 _HEAD_BYTES = 512
