@@ -1,4 +1,4 @@
-"""A benchmark on a remote device, whole: processes, clocks, load watch and fingerprint are there; the record comes back.
+"""A benchmark on a remote device, whole: processes, clocks, load watch and fingerprint are there; a record comes.
 
 here                                   there
 bench_on   artifacts, data, options -> bench_here -> measurement.bench, as `neoc bench` on that machine

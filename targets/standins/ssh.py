@@ -3,9 +3,9 @@
     python -I ssh.py -T -o NAME=VALUE ... -p PORT -- DEVICE.json 'exec ...'       as ssh
     python -I ssh.py -T SECONDS -p PORT DEVICE.json                               as ssh-keyscan
 
-DEVICE.json: {"host_key": "ssh-ed25519 AAAA...", "env": {...}, "fault": {...}}. What is started gets `env` and nothing of
-the caller's environment beside PATH and HOME. Faults: {"refuse": TEXT} says it and is no connection, {"banner": TEXT}
-writes it before the device speaks, {"cut_after": BYTES} ends the connection once the device was sent so much.
+DEVICE.json: {"host_key": "ssh-ed25519 AAAA...", "env": {...}, "fault": {...}}. What is started gets `env`, and of the
+caller's environment PATH and HOME alone. Faults: {"refuse": TEXT} says it and is no connection, {"banner": TEXT} writes
+it before the device speaks, {"cut_after": BYTES} ends the connection once the device was sent so much.
 
 Options that neoc never gives are refused, and so is a call without those that its safety rests on. Messages are those
 of OpenSSH 9.2. Imports the standard library alone; does nothing without NEOC_ALLOW_STANDIN=1.
@@ -18,7 +18,6 @@ import os
 import select
 import shlex
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,7 +59,8 @@ def main(words: list[str]) -> None:
     if words == ["-V"]:
         fail(f"OpenSSH_{VERSION}", 0)
     if len(words) == 5 and words[0] == "-T" and words[2] == "-p":
-        return keyscan(words[4])
+        keyscan(words[4])
+        return
     options, place, command = parse(words)
     for name, value in DEMANDED.items():
         if options.get(name) != value:
@@ -112,10 +112,7 @@ def connect(options: dict[str, str], facts: dict[str, Any], command: str) -> Non
     if "banner" in fault:
         sys.stdout.write(fault["banner"])
         sys.stdout.flush()
-    shell = ["/bin/sh", "-c", command]
-    if "cut_after" not in fault:
-        os.execve(shell[0], shell, env)
-    carry(shell, env, int(fault["cut_after"]))
+    carry(["/bin/sh", "-c", command], env, int(fault.get("cut_after", sys.maxsize)))
 
 
 def check_host_key(options: dict[str, str], key: str) -> None:
@@ -131,29 +128,47 @@ def check_host_key(options: dict[str, str], key: str) -> None:
 
 def carry(shell: list[str], env: dict[str, str], cut_after: int) -> None:
     """Between the caller and the device, until so many bytes were sent there: then both sides see the end."""
-    child = subprocess.Popen(shell, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-    assert child.stdin is not None
-    assert child.stdout is not None
+    to_device, from_device = start(shell, env)
     sent = 0
     while True:
-        ready, _, _ = select.select([0, child.stdout], [], [])
-        if child.stdout in ready:
-            data = os.read(child.stdout.fileno(), BLOCK)
+        ready, _, _ = select.select([0, from_device], [], [])
+        if from_device in ready:
+            data = os.read(from_device, BLOCK)
             if not data:
-                sys.exit(child.wait())
-            os.write(1, data)
+                sys.exit(255)  # as ssh for a process that was killed
+            write(1, data)
         if 0 in ready:
             data = os.read(0, min(BLOCK, cut_after - sent))
-            if not data:
-                break
-            child.stdin.write(data)
-            child.stdin.flush()
+            write(to_device, data)
             sent += len(data)
-            if sent == cut_after:
+            if sent == cut_after or not data:
                 break
-    child.stdin.close()
-    child.stdout.close()
+    os.close(to_device)
+    os.close(from_device)
     fail("client_loop: send disconnect: Broken pipe" if sent == cut_after else "Connection closed")
+
+
+def start(shell: list[str], env: dict[str, str]) -> tuple[int, int]:
+    """(its standard input, its standard output). No child of ours: a device does not die with what reaches it."""
+    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.dup2(read_in, 0)
+            os.dup2(write_out, 1)
+            os.execve(shell[0], shell, env)
+        os._exit(0)
+    os.waitpid(between, 0)
+    os.close(read_in)
+    os.close(write_out)
+    return write_in, read_out
+
+
+def write(pipe: int, data: bytes) -> None:
+    sent = 0
+    while sent < len(data):
+        sent += os.write(pipe, data[sent:])
 
 
 if __name__ == "__main__":

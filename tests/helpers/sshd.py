@@ -140,6 +140,13 @@ def _name(pid: int) -> str:
     return ""
 
 
+def command(pid: int) -> str:
+    """The command line of a process; empty where it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
