@@ -85,11 +85,11 @@ def bench_here(
     progress: Progress,
 ) -> dict[str, Any]:
     """The device's side: `bench` on files that were sent. (Entry point `bench` of the group neoc.device.)"""
-    chosen = {key: value for key, value in options.items() if key != "folder"}
-    places = {
+    chosen: dict[str, Any] = {key: value for key, value in options.items() if key != "folder"}
+    chosen |= {
         use: _gathered(paths) if options["folder"] and use == "data" else paths[0] for use, paths in files.items()
     }
-    return bench([Subject(text, path) for text, path in subjects], BenchOptions(**chosen, **places), progress)
+    return bench([Subject(text, path) for text, path in subjects], BenchOptions(**chosen), progress)
 
 
 def _gathered(paths: Sequence[Path]) -> Path:

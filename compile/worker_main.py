@@ -42,7 +42,10 @@ def main() -> None:
     faulthandler.enable()
     from neoc.compile.worker_serve import serve
 
-    serve(reading, writing)
+    asked_to = serve(reading, writing)
+    if guardian is not None and not asked_to:
+        # neoc is gone, and its end of the pipe was closed before the kernel told us so: what engines started goes too.
+        os.killpg(0, signal.SIGKILL)
     if guardian is not None:
         os.kill(guardian, signal.SIGKILL)
         os.waitpid(guardian, 0)

@@ -47,9 +47,10 @@ LONGEST_MESSAGE = 4000
 """characters of an engine's own error text; some print a whole graph"""
 
 
-def serve(reading: int, writing: int, operations: Operations | None = None, idle_s: float | None = None) -> None:
-    """Answer until 'quit', the end of the stream, or `idle_s` without a request. Raises WireError for bytes that are no
-    message.
+def serve(reading: int, writing: int, operations: Operations | None = None, idle_s: float | None = None) -> bool:
+    """Answer until 'quit', the end of the stream, or `idle_s` without a request; whether it was 'quit'.
+
+    Raises WireError for bytes that are no message.
 
     `operations`: what is answered, for a process that does other than what a worker does.
     """
@@ -58,19 +59,19 @@ def serve(reading: int, writing: int, operations: Operations | None = None, idle
     _write(writing, Message("hello", _facts() | operations.facts()))
     while True:
         if idle_s is not None and not select.select([reading], [], [], idle_s)[0]:
-            return
+            return False
         try:
             message = wire.decode(partial(_fill, reading))
         except EOFError:
-            return
+            return False
         if message.kind == "quit":
-            return
+            return True
         try:
             _write(writing, operations.answer(message))
         except WireError as error:  # an output that no message can carry
             _write(writing, _error(error))
         except BrokenPipeError:
-            return
+            return False
 
 
 def _facts() -> dict[str, Any]:

@@ -166,6 +166,8 @@ def mismatch(device: Device) -> HostKeyMismatch:
 def loss(device: Device, doing: str, log: str, why: str) -> DeviceLost:
     """The error for a device that went away in the middle of something."""
     said = next((line.strip() for line in reversed(log.splitlines()) if re.search(_LOST, line)), "")
+    if crash := re.search(r"Fatal Python error: (.+)", log):  # the fault handler's words
+        said = f"the engine over there crashed: {crash[1]}"
     return DeviceLost(
         f"{doing}: the device was lost",
         where=f"device {device.name!r}, {device.address}",

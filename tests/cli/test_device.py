@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from remote_devices import DENSE, FEEDS, KEY, OTHER, FakeDevice
+from remote_devices import DENSE, FEEDS, KEY, OTHER, FakeDevice, write_peaks
 
 from neoc.cli.app import run
 from neoc.targets.host import machine
@@ -101,6 +101,7 @@ def test_what_a_stand_in_measures_never_counts(
     fake: FakeDevice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     added(fake)
+    write_peaks(fake.cache)
     out, ledger = tmp_path / "b.json", tmp_path / "ledger.jsonl"
     assert run(["bench", str(DENSE), "--on", "fake", "-o", str(out), *SHORT, "--ledger", str(ledger)]) == 2
     assert "stand-in result" in capsys.readouterr().err

@@ -208,6 +208,18 @@ def test_a_connection_that_breaks_while_something_is_sent(fake: FakeDevice, byte
     assert until(lambda: fake.sessions == []), "the guardian clears the folder away"
 
 
+def test_an_engine_that_crashes_there(fake: FakeDevice) -> None:
+    import os
+    import signal
+
+    fake.in_book()
+    with open_on("fake", DENSE) as session:
+        os.kill(session.worker.facts["pid"], signal.SIGSEGV)
+        with pytest.raises(DeviceLost, match=r"running with dense.*Segmentation fault"):
+            session.run(FEEDS)
+    assert until(lambda: fake.sessions == [])
+
+
 def test_a_device_without_room_says_so(fake: FakeDevice, tmp_path: Path) -> None:
     python = wrapped_python(tmp_path, "ulimit -f 4")  # blocks of 512 bytes
     with connection(fake, str(python)) as worker:

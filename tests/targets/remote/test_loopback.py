@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from remote_devices import DENSE, FEEDS, until
+from remote_devices import DENSE, FEEDS, until, write_peaks
 from sshd import SSHD, Sshd, command, serving
 
 from neoc.cli.app import run
@@ -129,6 +129,7 @@ def test_a_benchmark_runs_there_and_its_record_comes_back(box: Sshd, tmp_path: P
     from neoc.compile.machine import fingerprint
 
     out = tmp_path / "bench.json"
+    write_peaks(box.cache)
     assert run(["bench", str(DENSE), "--on", "box", "-o", str(out), *SHORT]) == 0
     found = record.read(out)
     assert found["device"]["name"] == "box"
@@ -145,6 +146,7 @@ def test_a_device_that_reboots_in_the_middle_of_a_benchmark(
     box: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Everything over there is killed at once, the guardian too: the next connection finds what is left and ends it."""
+    write_peaks(box.cache)
     out, seen = tmp_path / "bench.json", threading.Event()
 
     def reboot() -> None:
