@@ -42,8 +42,8 @@ def main() -> None:
     faulthandler.enable()
     from neoc.compile.worker_serve import serve
 
-    asked_to = serve(reading, writing)
-    if guardian is not None and not asked_to:
+    farewell = serve(reading, writing)
+    if guardian is not None and not farewell:
         # neoc is gone, and its end of the pipe was closed before the kernel told us so: what engines started goes too.
         os.killpg(0, signal.SIGKILL)
     if guardian is not None:
