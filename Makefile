@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-EXTRAS := openvino,torch,tensorflow,trees,tvm,neuron-lower,kernels,kernels-bench,bench,ray,dev
+EXTRAS := openvino,torch,tensorflow,trees,tvm,cuda,neuron-lower,kernels,kernels-bench,bench,ray,dev
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.ready-core-$(KEY)
 FULL := $(VENV)/.ready-full-$(KEY)

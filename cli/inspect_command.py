@@ -107,6 +107,7 @@ def _artifact(path: Path, as_json: bool) -> int:
         *(("note", note) for note in manifest["notes"]),
     ]
     console.table(path.name, ("fact", "value"), rows)
+    summary.show_kernels(manifest)
     summary.show_verification(artifact)
     summary.show_rewrites(artifact)
     summary.show_race(artifact)

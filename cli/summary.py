@@ -204,6 +204,28 @@ def _tuned(told: Mapping[str, Any]) -> str:
     return f"{told['key']}: {told['choice'] or 'left'}"
 
 
+def show_kernels(manifest: Mapping[str, Any]) -> None:
+    """Code for a GPU: a row a kernel, what it takes of the chip. Read from the machine code, nothing was timed."""
+    for variant in manifest["variants"]:
+        for code in (step["device_code"] for step in variant["steps"] if "device_code" in step):
+            rows = [
+                (
+                    k["name"],
+                    str(k["registers"]),
+                    str(k["shared_bytes"]),
+                    f"{k['spill_store_bytes']}/{k['spill_load_bytes']}",
+                    str(k["block_threads"] or "-"),
+                    "-" if k["occupancy"] is None else f"{k['occupancy']:.0%}",
+                    k["bound_by"],
+                )
+                for k in code["kernels"]
+            ]
+            columns = ("kernel", "registers", "shared bytes", "spills st/ld", "threads", "occupancy", "bound by")
+            console.table(
+                f"kernels for sm_{code['sm']} ({code['compiler']})", columns, rows, "occupancy is theoretical"
+            )
+
+
 def show_race(artifact: Artifact) -> None:
     race = artifact.evidence.get("race")
     if not race:

@@ -247,6 +247,8 @@ class Built:
     reproducible: bool = True
     """False where the engine's own output differs from build to build"""
     notes: tuple[str, ...] = ()
+    device_code: Mapping[str, Any] | None = None
+    """of code for a GPU: what each kernel takes of the chip, as the manifest's schema has it; JSON-able"""
 
     def as_dict(self, folder: Path) -> dict[str, Any]:
         """JSON-able; member files are named relative to `folder`, which may move."""
@@ -258,6 +260,7 @@ class Built:
             "toolchain": self.toolchain.value,
             "reproducible": self.reproducible,
             "notes": list(self.notes),
+            "device_code": None if self.device_code is None else dict(self.device_code),
         }
 
     @classmethod
@@ -270,6 +273,7 @@ class Built:
             Toolchain(data["toolchain"]),
             data["reproducible"],
             tuple(data["notes"]),
+            data.get("device_code"),
         )
 
 

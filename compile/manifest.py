@@ -18,7 +18,7 @@ from neoc.compile.container import MAX_MEMBERS, name_fault
 from neoc.compile.contracts import Numerics, Toolchain, dtype_of, level_of
 from neoc.compile.errors import InternalError, InvalidArtifact
 
-FORMAT = "1.1"
+FORMAT = "1.2"
 """major.minor. A reader takes every minor version of its major one: a minor version only adds what may be ignored."""
 MANIFEST, EVIDENCE = "manifest.json", "evidence.json"
 
@@ -172,6 +172,8 @@ def _check_variants(variants: list[dict[str, Any]], place: str) -> None:
         if len(variant["steps"]) > 1 and any("signature" not in step for step in variant["steps"]):
             raise invalid(place, f"a step of variant {variant['id']!r} has no signature of its own")
         for step in variant["steps"]:
+            if "device_code" in step:
+                _fit(step["device_code"], _DEVICE_CODE, "device_code", place)
             if "signature" in step:
                 _fit(step["signature"], _SIGNATURE, "variants.steps.signature", place)
 
@@ -226,6 +228,10 @@ def _natural(value: Any) -> bool:
     return _is(value, int) and 0 <= value < 2**63
 
 
+def _share(value: Any) -> bool:
+    return value is None or (_is(value, (int, float)) and 0 <= value <= 1)
+
+
 def _batch(value: Any) -> bool:
     return value is None or (_is(value, int) and 0 < value < 2**31)
 
@@ -270,6 +276,23 @@ _PADDING = {
     "values": _Map(_any_text, (int, float)),
     "cuts": _Map(_any_text, _Map(_axis, str)),
 }
+_DEVICE_CODE = {
+    "sm": int,
+    "compiler": str,
+    "kernels": [
+        {
+            "name": str,
+            "registers": _natural,
+            "shared_bytes": _natural,
+            "spill_store_bytes": _natural,
+            "spill_load_bytes": _natural,
+            "block_threads": _natural,
+            "occupancy": _share,
+            "bound_by": str,
+        }
+    ],
+}
+"""since format 1.2"""
 _PLACEMENT = {"nodes": _Map(_any_text, int), "fallback": [str]}
 _FIELDS: dict[str, Any] = {
     "signature": _SIGNATURE,

@@ -140,7 +140,9 @@ def _variant(decision: Decision, target: Target) -> dict[str, Any]:
     requirements: dict[tuple[str, str], Requirement] = {}
     for requirement in (*target.requirements(), *built.requirements):
         requirements[requirement.kind, requirement.name] = requirement
-    own = {"signature": decision.program.signature.as_dict()} if decision.bind else {}
+    own: dict[str, Any] = {"signature": decision.program.signature.as_dict()} if decision.bind else {}
+    if built.device_code is not None:
+        own["device_code"] = dict(built.device_code)
     return {
         "id": decision.id,
         "bind": dict(decision.bind),

@@ -47,13 +47,13 @@ _TABLE = [
     *_rows(
         NEAREST, "aarch64", "its host cores are 64-bit ARM, its accelerator is not used", "jacinto_tda4vm qcs605 qcs603"
     ),
-    *_rows(
-        NEAREST,
-        "aarch64",
-        "its host cores are 64-bit ARM, its GPU is not used",
-        "jetson_nano jetson_xavier jetson_tx1 jetson_tx2",
-    ),
-    *_rows(NEAREST, "x86-64-v3", "its CPU is x86, its GPU is not used", "ml_p2 ml_p3 ml_g4dn"),
+    *_rows(SERVED, "t4", "NVIDIA T4", "ml_g4dn"),
+    *_rows(SERVED, "v100", "NVIDIA V100", "ml_p3"),
+    *_rows(SERVED, "jetson-nano", "Jetson Nano: sm_53", "jetson_nano"),
+    *_rows(SERVED, "jetson-tx1", "Jetson TX1: sm_53", "jetson_tx1"),
+    *_rows(SERVED, "jetson-tx2", "Jetson TX2: sm_62", "jetson_tx2"),
+    *_rows(SERVED, "jetson-xavier", "Jetson Xavier: sm_72", "jetson_xavier"),
+    *_rows(NEAREST, "x86-64-v3", "its CPU is x86; no CUDA 12 or 13 compiles for its GPU, a K80 (sm_37)", "ml_p2"),
     *_rows(NEAREST, "x86-64", "neoc builds for Linux", "x86_win32 x86_win64"),
     *_rows(NEAREST, "rk3288", "its cores are 32-bit ARM, its signal processors are not used", "sitara_am57x"),
     *_rows(

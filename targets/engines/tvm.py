@@ -186,7 +186,7 @@ def _compiled(program: Program, code: dict[str, Any]) -> Any:
 
     try:
         module = from_onnx(_importable(program.model), keep_params_in_input=False)
-        return tvm.compile(module, target=tvm.target.Target(code))
+        return tvm.compile(module, target=tvm.target.Target(dict(code)))
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         unbound = [spec for spec in program.signature.inputs if not spec.is_static]
         if not unbound:

@@ -25,6 +25,8 @@ _TOOLS = {
     "neuronx-cc": ("neuronx_cc.py", "2.27.5334.0+neoc.stand-in"),
     "ssh": ("ssh.py", "9.2+neoc.stand-in"),
     "ssh-keyscan": ("ssh.py", "9.2+neoc.stand-in"),
+    "nvcc": ("nvcc.py", "12.9.86+neoc.stand-in"),
+    "trtexec": ("trtexec.py", "10.16.0+neoc.stand-in"),
 }
 """name of the program -> (script, version); the script prints this version too"""
 _MODULES = Path(__file__).with_name("modules")

@@ -1,0 +1,192 @@
+"""Tree ensembles on a GPU: one kernel of neoc's own, a thread a row, with the bits of the library that trained them.
+
+Build needs a CUDA compiler, never a GPU. Open needs the driver's library alone: no TVM, no CUDA runtime. What stands
+behind the sum (sigmoid, softmax, labels) is numpy's, as in the `trees` engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neoc.compile.contracts import (
+    Built,
+    Engine,
+    EngineOptions,
+    FeedCheck,
+    Gap,
+    Placement,
+    Requirement,
+    Session,
+    Signature,
+    Target,
+    Variant,
+)
+from neoc.compile.errors import MissingTool, WrongDevice
+from neoc.targets import standins
+from neoc.targets.devices import cuda_devices
+from neoc.targets.engines.cuda import SOURCE, STANDIN_CUBIN, compile_kernels, compilers
+from neoc.targets.engines.cuda.occupancy import LIMITS
+from neoc.targets.engines.cuda.session import CUBIN
+from neoc.targets.engines.cuda.tree_source import BLOCK, KERNEL
+from neoc.targets.engines.trees import CONSTANTS, STEPS, TreesSession
+
+if TYPE_CHECKING:
+    from neoc.compile.program import Program
+
+TABLES = "forest.npz"
+
+
+class CudaTrees(Engine):
+    name = "cuda-trees"
+    dispatches = False
+
+    def missing(self) -> str | None:
+        if not compilers.real_compilers() and standins.find("nvcc") is None:
+            return compilers.why_none()
+        return None
+
+    def serves(self, target: Target) -> bool:
+        return target.arch == "nvidia" and target.fact("sm") in LIMITS
+
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        from neoc.targets.engines.cuda.memory import memory_gaps
+        from neoc.targets.engines.trees_program import find_gaps
+
+        return (*find_gaps(program, self.name), *memory_gaps(program, target, self.name))
+
+    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
+        if options.precision != "fp32" or compilers.find_compiler(target.fact("sm")) is None:
+            return ()
+        return (Variant.of("rows"),)
+
+    def why_no_variant(self, program: Program, target: Target, options: EngineOptions) -> str:
+        sm = target.fact("sm")
+        lacks = compilers.find_compiler(sm) is None
+        return compilers.why_none(sm) if lacks else super().why_no_variant(program, target, options)
+
+    def tools(self) -> Mapping[str, str]:
+        return compilers.versions()
+
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        from neoc.targets.engines.cuda.tree_source import source_of, tables_of
+        from neoc.targets.engines.trees_program import take_apart
+
+        sm = int(target.fact("sm"))
+        compiler = compilers.find_compiler(sm)
+        if compiler is None:
+            raise MissingTool(f"no CUDA compiler for sm_{sm} was found", why=compilers.why_none(sm))
+        parts = take_apart(program)
+        e = parts.ensemble
+        source = source_of(e)
+        (folder / SOURCE).write_text(source)
+        with (folder / TABLES).open("wb") as file:
+            np.savez(file, allow_pickle=False, **tables_of(e).arrays)
+        facts = {
+            "row": np.dtype(e.row_dtype).name,
+            "total": np.dtype(e.sum_dtype).name,
+            "targets": e.targets,
+            "margin": parts.margin,
+            "steps": parts.steps,
+        }
+        (folder / STEPS).write_text(json.dumps(facts, sort_keys=True))
+        with (folder / CONSTANTS).open("wb") as file:
+            np.savez(file, allow_pickle=False, **parts.constants)
+        made = compile_kernels(compiler, source, sm, folder)
+        return Built(
+            members={**{n: folder / n for n in (SOURCE, TABLES, STEPS, CONSTANTS)}, **made.members},
+            requirements=(Requirement("arch", str(target.fact("host_arch"))), Requirement("runtime", "libcuda.so.1")),
+            tools={compiler.name: compiler.version},
+            placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
+            toolchain=made.toolchain,
+            notes=(f"{len(e.roots)} trees, a thread a row, sums {e.sum}", *made.notes),
+            device_code=made.facts,
+        )
+
+    def open(
+        self,
+        members: Mapping[str, memoryview],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        if STANDIN_CUBIN in members:
+            from neoc.targets.engines.cuda.standin import open_standin
+
+            return open_standin(members[STANDIN_CUBIN], signature)
+        if not cuda_devices():
+            raise WrongDevice(
+                "the artifact is for an NVIDIA GPU, and this machine has none",
+                why="the NVIDIA driver lists no device",
+                fix="open it on a machine with that GPU; on this machine, compile for --target host",
+            )
+        from neoc.targets.engines.cuda.driver import Gpu, libcuda
+
+        return CudaTreesSession(members, bytes(members[CUBIN]), signature, Gpu(libcuda()))
+
+
+class CudaTreesSession(TreesSession):
+    """Tables stay on the GPU; rows go there and margins come back with each call, one call at a time."""
+
+    concurrency = 1
+
+    def __init__(
+        self, members: Mapping[str, memoryview], image: bytes, signature: Signature, gpu: Any, stamp: str = ""
+    ) -> None:
+        from neoc.targets.engines.trees_program import STEPS as OPERATORS
+
+        self.inputs, self.outputs, self.stamp = signature.inputs, signature.outputs, stamp
+        facts = json.loads(bytes(members[STEPS]))
+        with np.load(io.BytesIO(members[CONSTANTS]), allow_pickle=False) as held:
+            self._constants = dict(held)
+        self._predict: Any = _Kernel(members, image, facts, gpu)
+        self._margin = facts["margin"]
+        self._steps = [(OPERATORS[s["operator"]], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
+        self._check = FeedCheck(self.inputs).check
+        self._input = self.inputs[0].name
+        self._names = tuple(spec.name for spec in self.outputs)
+        self._needed = {}
+
+
+class _Kernel:
+    """rows -> margins, by one launch."""
+
+    def __init__(self, members: Mapping[str, memoryview], image: bytes, facts: Mapping[str, Any], gpu: Any) -> None:
+        self._gpu, self._lock = gpu, threading.Lock()
+        self._row, self._total, self._targets = np.dtype(facts["row"]), np.dtype(facts["total"]), facts["targets"]
+        self._module = gpu.module(image)
+        self._function = gpu.function(self._module, KERNEL)
+        with np.load(io.BytesIO(members[TABLES]), allow_pickle=False) as held:
+            self._tables = [gpu.upload(held[name]) for name in held.files]
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        margins = np.empty((len(rows), self._targets), self._total)
+        if not len(rows):
+            return margins
+        with self._lock:
+            self._gpu.enter()
+            given = self._gpu.upload(np.ascontiguousarray(rows, self._row))
+            result = self._gpu.allocate(margins.nbytes)
+            try:
+                count = ctypes.c_longlong(len(rows))
+                self._gpu.launch(self._function, -(-len(rows) // BLOCK), BLOCK, [given, *self._tables, result, count])
+                self._gpu.download(result, margins)
+            finally:
+                self._gpu.free(given)
+                self._gpu.free(result)
+        return margins
+
+    def close(self) -> None:
+        self._gpu.enter()
+        for table in self._tables:
+            self._gpu.free(table)
+        self._gpu.unload(self._module)
+        self._gpu.release()
