@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch conformance conformance-neuron inferentia check-mutants clean
+	fuzz-torch conformance conformance-neuron inferentia cubins check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -90,6 +90,9 @@ check-mutants: $(FULL)  ## 200 faults planted in real models: does neoc check --
 
 inferentia: $(FULL)  ## real models compiled for Inferentia2, each compared with its source: the table of docs/inferentia.md
 	@$(PY) -m neoc.bench.inferentia $(ARGS) </dev/null
+
+cubins: $(FULL)  ## real models compiled for NVIDIA chips, what their kernels take: the table of docs/nvidia.md
+	@$(PY) -m neoc.bench.cubins $(ARGS) </dev/null
 
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Two real PyTorch models whose packages hold weights without a graph: MiniLM-L6 (BERT) and MTCNN's O-Net.
+"""Real PyTorch models whose packages hold weights without a graph: MiniLM-L6 (BERT) and MTCNN's P-, R- and O-Net.
 
 The weights are the zoo's; the modules are written here from the papers (Wang et al. 2020, Zhang et al. 2016) and the
 names in the state dicts, and exported by torch.export.
@@ -35,16 +35,29 @@ def minilm(folder: Path, steps: int = 32) -> tuple[Path, Path]:
     return _exported(torch, model.eval(), "minilm", feeds, folder)
 
 
+def pnet(folder: Path, height: int = 60, width: int = 80) -> tuple[Path, Path]:
+    """MTCNN's P-Net over a picture of that size (multiples of 4) as an exported program, and an .npz of three."""
+    return _mtcnn("pnet", _pnet(), (height, width), folder)
+
+
+def rnet(folder: Path) -> tuple[Path, Path]:
+    """MTCNN's R-Net over one crop as an exported program, and an .npz of three crops."""
+    return _mtcnn("rnet", _rnet(), (24, 24), folder)
+
+
 def onet(folder: Path) -> tuple[Path, Path]:
     """MTCNN's O-Net over one crop as an exported program, and an .npz of three crops."""
+    return _mtcnn("onet", _onet(), (48, 48), folder)
+
+
+def _mtcnn(name: str, model: Any, size: tuple[int, int], folder: Path) -> tuple[Path, Path]:
     import torch
 
     (entry,) = zoo.fetch(["mtcnn"])
-    model = _onet()
-    model.load_state_dict(torch.load(entry.path / "onet.pt", weights_only=True))
-    crops = np.random.default_rng(0).standard_normal((3, 1, 3, 12, 12))
+    model.load_state_dict(torch.load(entry.path / f"{name}.pt", weights_only=True))
+    crops = np.random.default_rng(0).standard_normal((3, 1, 3, size[0] // 4, size[1] // 4))
     smooth = np.kron(crops, np.ones((4, 4))).astype(np.float32)
-    return _exported(torch, model.eval(), "onet", {"image": smooth}, folder)
+    return _exported(torch, model.eval(), name, {"image": smooth}, folder)
 
 
 def _exported(torch: Any, model: Any, name: str, feeds: dict[str, np.ndarray], folder: Path) -> tuple[Path, Path]:
@@ -105,6 +118,50 @@ def _bert(width: int = 384, heads: int = 12, layers: int = 6) -> Any:
             return block["output"]["LayerNorm"](x + block["output"]["dense"](inner))
 
     return Bert()
+
+
+def _pnet() -> Any:
+    import torch
+    from torch import nn
+
+    class PNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for i, (a, b) in enumerate(((3, 10), (10, 16), (16, 32)), 1):
+                setattr(self, f"conv{i}", nn.Conv2d(a, b, 3))
+                setattr(self, f"prelu{i}", nn.PReLU(b))
+            self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
+
+        def forward(self, image: Any) -> dict[str, Any]:
+            x = nn.functional.max_pool2d(self.prelu1(self.conv1(image)), 2, 2, ceil_mode=True)
+            x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
+            return {"box": self.conv4_2(x), "face": torch.softmax(self.conv4_1(x), 1)}
+
+    return PNet()
+
+
+def _rnet() -> Any:
+    import torch
+    from torch import nn
+
+    class RNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for i, (a, b, k) in enumerate(((3, 28, 3), (28, 48, 3), (48, 64, 2)), 1):
+                setattr(self, f"conv{i}", nn.Conv2d(a, b, k))
+                setattr(self, f"prelu{i}", nn.PReLU(b))
+            self.dense4, self.prelu4 = nn.Linear(576, 128), nn.PReLU(128)
+            self.dense5_1, self.dense5_2 = nn.Linear(128, 2), nn.Linear(128, 4)
+
+        def forward(self, image: Any) -> dict[str, Any]:
+            x = image
+            for i, size in enumerate((3, 3, 0), 1):
+                x = getattr(self, f"prelu{i}")(getattr(self, f"conv{i}")(x))
+                x = nn.functional.max_pool2d(x, size, 2, ceil_mode=True) if size else x
+            x = self.prelu4(self.dense4(x.permute(0, 3, 2, 1).reshape(x.shape[0], -1)))
+            return {"box": self.dense5_2(x), "face": torch.softmax(self.dense5_1(x), 1)}
+
+    return RNet()
 
 
 def _onet() -> Any:

@@ -209,8 +209,10 @@ def _importable(model: ir.Model) -> Any:
     import onnx_ir as ir
     from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
+    from neoc.targets.engines.tvm_recurrent import unroll
+
     model = ir.external_data.load_to_model(model.clone())
-    model = LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model
+    model = unroll(LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model).model)
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         if value.shape is None:

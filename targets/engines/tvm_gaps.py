@@ -84,7 +84,12 @@ def _reasons(node: ir.Node) -> Iterator[tuple[str, str]]:
     if domain_of(node.domain):
         yield f"TVM takes operators of ai.onnx only, this one is of {node.domain}", _EXPORT_OTHERWISE
         return
-    if name not in rows.operators and name not in ("Constant", "If"):
+    if name in ("LSTM", "GRU"):
+        from neoc.targets.engines.tvm_recurrent import why_not
+
+        if reason := why_not(node):
+            yield reason, _EXPORT_OTHERWISE
+    elif name not in rows.operators and name not in ("Constant", "If"):
         yield f"TVM {rows.version} has no converter for it", _EXPORT_OTHERWISE
         return
     if name in rows.refused:

@@ -48,7 +48,7 @@ def test_chips_are_named_for_what_they_are() -> None:
     assert get_target("ml_c4").level == get_target("ml_m4").level == "x86-64-v3"
     assert get_target("ml_inf2").arch == "neuron"
     assert NEO_NAMES["ml_eia2"].status == NEO_NAMES["deeplens"].status == RETIRED
-    assert (NEO_NAMES["jetson_nano"].status, NEO_NAMES["jetson_nano"].target) == (NEAREST, "aarch64")
+    assert (NEO_NAMES["ml_p2"].status, NEO_NAMES["ml_p2"].target) == (NEAREST, "x86-64-v3")
 
 
 def test_rows_are_json() -> None:

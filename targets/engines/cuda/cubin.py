@@ -83,7 +83,7 @@ def read_cubin(data: bytes | memoryview) -> Cubin:
         sm = (flags >> 8) & 0xFF if view[8] >= _ABI_SM_IN_SECOND_BYTE else flags & 0xFF
         sections = _sections(view, fields)
         return Cubin(sm, tuple(sorted(_kernels(view, sections, sm), key=lambda kernel: kernel.name)))
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError, OverflowError) as error:
+    except (struct.error, LookupError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise _broken(f"its headers point outside of it ({error})") from error
 
 
