@@ -133,8 +133,10 @@ def _pnet() -> Any:
             self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
 
         def forward(self, image: Any) -> dict[str, Any]:
-            x = nn.functional.max_pool2d(self.prelu1(self.conv1(image)), 2, 2, ceil_mode=True)
-            x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
+            x = image
+            for i in (1, 2, 3):
+                x = getattr(self, f"prelu{i}")(getattr(self, f"conv{i}")(x))
+                x = nn.functional.max_pool2d(x, 2, 2, ceil_mode=True) if i == 1 else x
             return {"box": self.conv4_2(x), "face": torch.softmax(self.conv4_1(x), 1)}
 
     return PNet()

@@ -38,13 +38,14 @@ FRAMEWORKS = {
         "targets/engines/torch_neuronx",
         "targets/standins/modules/",
     ),
-    "tvm": "targets/engines/tvm",
+    "tvm": ("targets/engines/tvm", "targets/engines/cuda/schedule"),
     "xgboost": ("compile/frontends/trees/xgboost_adapter", "bench/tree"),
 }
 """who alone may import a framework: the files whose name starts so (an adapter may be split); empty: nobody yet"""
 AT_TOP_LEVEL = {"numba": "kernels/", "llvmlite": "kernels/", "torch": "targets/standins/modules/"}
 """frameworks that may be imported when the module is, because the whole module is about them"""
 PROTOBUF = {
+    "bench/cubins.py": "writes a small network",
     "bench/light_models.py": "puts random weights into the models that the onnx package carries",
     "compile/frontends/onnx_check.py": "checks a file before native code sees it",
     "compile/frontends/onnx_faults.py": "names what is wrong in it",

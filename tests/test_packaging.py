@@ -32,6 +32,7 @@ CI_EXTRAS = (
     "tensorflow",
     "trees",
     "tvm",
+    "cuda",
     "neuron-lower",
     "kernels",
     "kernels-bench",

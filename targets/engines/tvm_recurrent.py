@@ -34,7 +34,8 @@ def why_not(node: ir.Node) -> str:
     given = dict(enumerate(node.inputs))
     for index, what in ((1, "W"), (2, "R"), (3, "B")):
         value = given.get(index)
-        if value is not None and value.const_value is None:
+        left_out = value is None and what != "B"
+        if left_out or (value is not None and value.const_value is None):
             return f"its {what} is no constant"
     if given.get(4) is not None:
         return "its sequences have lengths of their own"

@@ -212,4 +212,4 @@ def _source(module: Any) -> str:
 def _requirements(host_arch: str) -> tuple[Requirement, ...]:
     from neoc.targets.engines.tvm import _requirements as of_tvm
 
-    return (Requirement("arch", host_arch), Requirement("runtime", "libcuda.so.1"), *of_tvm())
+    return (Requirement("arch", host_arch), Requirement("runtime", "libcuda.so.1"), *of_tvm(carried=False))

@@ -20,7 +20,6 @@ from neoc.compile.contracts import (
     Built,
     Engine,
     EngineOptions,
-    FeedCheck,
     Gap,
     Placement,
     Requirement,
@@ -30,18 +29,17 @@ from neoc.compile.contracts import (
     Variant,
 )
 from neoc.compile.errors import MissingTool, WrongDevice
+from neoc.kernels.errors import KernelInputError
 from neoc.targets import standins
 from neoc.targets.devices import cuda_devices
 from neoc.targets.engines.cuda import SOURCE, STANDIN_CUBIN, compile_kernels, compilers
 from neoc.targets.engines.cuda.occupancy import LIMITS
 from neoc.targets.engines.cuda.session import CUBIN
 from neoc.targets.engines.cuda.tree_source import BLOCK, KERNEL
-from neoc.targets.engines.trees import CONSTANTS, STEPS, TreesSession
+from neoc.targets.engines.trees import CODE, CONSTANTS, STEPS, TABLES, TreesSession
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
-
-TABLES = "forest.npz"
 
 
 class CudaTrees(Engine):
@@ -88,13 +86,15 @@ class CudaTrees(Engine):
         source = source_of(e)
         (folder / SOURCE).write_text(source)
         with (folder / TABLES).open("wb") as file:
-            np.savez(file, allow_pickle=False, **tables_of(e).arrays)
+            np.savez(file, allow_pickle=False, features=np.int64(e.features), **tables_of(e).arrays)
         facts = {
             "row": np.dtype(e.row_dtype).name,
             "total": np.dtype(e.sum_dtype).name,
-            "targets": e.targets,
+            "block": e.targets,
             "margin": parts.margin,
             "steps": parts.steps,
+            "before": parts.before,
+            "fed": parts.fed,
         }
         (folder / STEPS).write_text(json.dumps(facts, sort_keys=True))
         with (folder / CONSTANTS).open("wb") as file:
@@ -130,50 +130,45 @@ class CudaTrees(Engine):
             )
         from neoc.targets.engines.cuda.driver import Gpu, libcuda
 
-        return CudaTreesSession(members, bytes(members[CUBIN]), signature, Gpu(libcuda()))
+        return session_of(members, bytes(members[CUBIN]), signature, Gpu(libcuda()))
 
 
-class CudaTreesSession(TreesSession):
+def session_of(members: Mapping[str, memoryview], image: bytes, signature: Signature, gpu: Any) -> TreesSession:
     """Tables stay on the GPU; rows go there and margins come back with each call, one call at a time."""
 
-    concurrency = 1
+    def kernel(_: memoryview, tables: memoryview, row: type, total: type, targets: int, threads: int) -> Any:
+        return GpuPredictor(image, tables, np.dtype(row), np.dtype(total), targets, gpu)
+
+    session = TreesSession({**members, CODE: memoryview(image)}, signature, 1, kernel)
+    session.concurrency = 1
+    return session
+
+
+class GpuPredictor:
+    """rows -> margins, by one launch; in the place of `neoc.kernels.trees.predictor.Predictor`."""
 
     def __init__(
-        self, members: Mapping[str, memoryview], image: bytes, signature: Signature, gpu: Any, stamp: str = ""
+        self, image: bytes, tables: memoryview, row: np.dtype[Any], total: np.dtype[Any], targets: int, gpu: Any
     ) -> None:
-        from neoc.targets.engines.trees_program import STEPS as OPERATORS
-
-        self.inputs, self.outputs, self.stamp = signature.inputs, signature.outputs, stamp
-        facts = json.loads(bytes(members[STEPS]))
-        with np.load(io.BytesIO(members[CONSTANTS]), allow_pickle=False) as held:
-            self._constants = dict(held)
-        self._predict: Any = _Kernel(members, image, facts, gpu)
-        self._margin = facts["margin"]
-        self._steps = [(OPERATORS[s["operator"]], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
-        self._check = FeedCheck(self.inputs).check
-        self._input = self.inputs[0].name
-        self._names = tuple(spec.name for spec in self.outputs)
-        self._needed = {}
-
-
-class _Kernel:
-    """rows -> margins, by one launch."""
-
-    def __init__(self, members: Mapping[str, memoryview], image: bytes, facts: Mapping[str, Any], gpu: Any) -> None:
+        self.row, self._total, self._targets = row, total, targets
         self._gpu, self._lock = gpu, threading.Lock()
-        self._row, self._total, self._targets = np.dtype(facts["row"]), np.dtype(facts["total"]), facts["targets"]
         self._module = gpu.module(image)
         self._function = gpu.function(self._module, KERNEL)
-        with np.load(io.BytesIO(members[TABLES]), allow_pickle=False) as held:
-            self._tables = [gpu.upload(held[name]) for name in held.files]
+        with np.load(io.BytesIO(tables), allow_pickle=False) as held:
+            self._features = int(held["features"])
+            self._tables = [gpu.upload(held[name]) for name in held.files if name != "features"]
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Margins [rows, targets]. Raises KernelInputError for rows of another dtype or shape."""
+        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self._features:
+            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[rows, {self._features}]"
+            raise KernelInputError("rows do not fit the trees", why=why)
         margins = np.empty((len(rows), self._targets), self._total)
         if not len(rows):
             return margins
         with self._lock:
             self._gpu.enter()
-            given = self._gpu.upload(np.ascontiguousarray(rows, self._row))
+            given = self._gpu.upload(np.ascontiguousarray(rows))
             result = self._gpu.allocate(margins.nbytes)
             try:
                 count = ctypes.c_longlong(len(rows))
