@@ -33,3 +33,12 @@ def xgboost_ensemble(folder: Path, depth: int = 6) -> tuple[Path, Path]:
     path.write_bytes(graph.build(replace(model, margin=False)).SerializeToString())
     np.savez(data, features=x[: 2 * ROWS].reshape(2, ROWS, FEATURES))
     return path, data
+
+
+def xgboost_file(folder: Path, trees: int = 200) -> tuple[Path, Path]:
+    """The booster as XGBoost itself saves it, and an .npz of two batches of 256 rows."""
+    booster, x = trained(trees=trees)
+    path, data = folder / "xgboost.json", folder / "xgboost.npz"
+    booster.save_model(path)
+    np.savez(data, features=x[: 2 * ROWS].reshape(2, ROWS, FEATURES))
+    return path, data

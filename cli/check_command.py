@@ -43,7 +43,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """Every gap for every target at once; needs no device and no vendor tool."""
-    from neoc.compile import modelled
+    from neoc.compile import fit, modelled
     from neoc.compile.options import CompileOptions
     from neoc.compile.pipeline import check_model
     from neoc.targets import get_target
@@ -69,13 +69,17 @@ def command(
         rows = []
         for report in reports:
             for view in report.views:
-                verdict = f"{len(view.gaps)} gaps" if view.gaps else view.note or "takes it"
+                verdict = view.note or "takes it"
+                if view.gaps:
+                    verdict = f"{len(view.gaps)} gaps: leaves {fit.left_words(report.fallback[view.name])}"
                 here = "usable here" if view.missing is None else view.missing
                 rows.append((report.target, view.name + (" (last resort)" if view.fallback else ""), verdict, here))
         console.table("", ("target", "engine", "model", "this machine"), rows)
         gaps = [(report.target, gap) for report in reports for view in report.views for gap in view.gaps]
         _show_gaps(gaps)
         for report in reports:
+            if report.memory is not None and (line := fit.words(report.target, report.memory)):
+                print(line)
             if report.modelled is not None:
                 print(modelled.words(report.modelled))
     return 0 if all(report.served for report in reports) else 1

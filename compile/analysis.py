@@ -40,13 +40,11 @@ def cost(program: Program) -> Cost:
     flops, uncounted = 0, []
     for node in program.nodes():
         operators[node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"] += 1
-        count = _FLOPS.get(node.op_type)
-        if count is None or node.domain not in ("", "ai.onnx"):
-            continue
-        try:
-            flops += count(node)
-        except (_UnknownShape, ValueError):  # a branch that is never taken may have operands of another rank
+        count = node_flops(node)
+        if count is None:
             uncounted.append(node.name or node.op_type)
+        else:
+            flops += count
     weights = [v.const_value for g in program.model.graphs() for v in g.initializers.values()]
     tensors = [t for t in weights if t is not None]
     return Cost(
@@ -56,6 +54,17 @@ def cost(program: Program) -> Cost:
         sum(t.nbytes for t in tensors),
         sum(t.size for t in tensors),
     )
+
+
+def node_flops(node: ir.Node) -> int | None:
+    """The FLOPs of one dense node; 0 of another one, None where the shapes that they hang on are not known."""
+    count = _FLOPS.get(node.op_type)
+    if count is None or node.domain not in ("", "ai.onnx"):
+        return 0
+    try:
+        return count(node)
+    except (_UnknownShape, ValueError):  # a branch that is never taken may have operands of another rank
+        return None
 
 
 class _UnknownShape(Exception):

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from neoc.compile import bucketed, build, choose, frontends, modelled, pack, passes, plan, process, registry, verify
+from neoc.compile import (
+    bucketed,
+    build,
+    choose,
+    fit,
+    frontends,
+    modelled,
+    pack,
+    passes,
+    plan,
+    process,
+    registry,
+    verify,
+)
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
@@ -99,11 +112,15 @@ class CheckReport:
     views: tuple[plan.EngineView, ...]
     modelled: dict[str, Any] | None = None
     """bounds from the chip's documented figures (compile/modelled.py), where it states them for one core"""
+    memory: fit.Memory | None = None
+    fallback: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """engine with gaps -> how much of the program it leaves to others"""
 
     @property
     def served(self) -> bool:
-        """Whether some engine takes the whole model (its tools may be missing here)."""
-        return any(view.plans or (view.missing is not None and not view.gaps) for view in self.views)
+        """Whether some engine takes the whole model (its tools may be missing here) and the chip can hold it."""
+        fits = self.memory is None or self.memory.fits
+        return fits and any(view.plans or (view.missing is not None and not view.gaps) for view in self.views)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -111,6 +128,8 @@ class CheckReport:
             "served": self.served,
             "engines": [view.as_dict() for view in self.views],
             "modelled": self.modelled,
+            "memory": None if self.memory is None else self.memory.as_dict(),
+            "fallback": {engine: dict(share) for engine, share in self.fallback.items()},
         }
 
 
@@ -121,7 +140,15 @@ def check_model(
     options = options or CompileOptions()
     program = lower(source, options)
     chips = [registry.resolve_target(target) for target in targets]
-    return tuple(
-        CheckReport(chip.name, plan.views(program, chip, options), modelled.bound(program, chip, options.precision))
-        for chip in chips
+    return tuple(_checked(program, chip, options) for chip in chips)
+
+
+def _checked(program: Program, chip: Target, options: CompileOptions) -> CheckReport:
+    views = plan.views(program, chip, options)
+    return CheckReport(
+        chip.name,
+        views,
+        modelled.bound(program, chip, options.precision),
+        fit.memory(program, chip),
+        {view.name: fit.fallback_share(program, view.gaps) for view in views if view.gaps},
     )
