@@ -15,17 +15,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from neoc.bench import torch_models, tree_models, zoo
 from neoc.compile import compile_model, registry
 from neoc.compile.artifact import Artifact
-from neoc.compile.contracts import Engine, Level, Target
+from neoc.compile.contracts import Engine, Level, Target, TensorSpec, dtype_of
 from neoc.compile.errors import NeocError, WrongDevice
+from neoc.compile.inputs import load_data
 from neoc.compile.options import CompileOptions, InputBinding
 from neoc.compile.pipeline import lower
-from neoc.targets import get_target, guest, open_artifact
+from neoc.targets import get_target, guest, instructions, open_artifact
 
 Shapes = dict[str, tuple[int, ...]]
 TARGETS = ("rasp4b", "graviton3")
@@ -104,8 +107,6 @@ def _row(
     folder: Path,
     counted: bool,
 ) -> Row:
-    from dataclasses import replace
-
     cpu = str(target.fact("emulated_as", "-"))
     begin = time.monotonic()
     place = folder / f"{target.name}.{engine.name}.neoc"
@@ -119,12 +120,28 @@ def _row(
     errors = [o["relative"] for o in proof["outputs"] if not o["vacuous"]]
     worst = max((e if isinstance(e, float) else float("inf") for e in errors), default=None)
     judge = proof["judged_by"].partition(" ")[0] or "-"
-    count = _counted(artifact, target) if counted else None
+    count = _counted(artifact, options.data) if counted else None
     return Row(subject.name, target.name, cpu, engine.name, artifact.level, worst, judge, count, seconds, proof["why"])
 
 
-def _counted(artifact: Artifact, target: Target) -> int | None:
-    return None
+def _counted(artifact: Artifact, data: Path | None) -> int | None:
+    """None, with the reason on standard error, where nothing here can count."""
+    signature = artifact.signature
+    if data is not None:
+        feeds = load_data(data, signature)[0]
+    else:
+        random = np.random.default_rng(0)
+        feeds = {spec.name: _drawn(spec, random) for spec in signature.inputs}
+    try:
+        return instructions.count(artifact, feeds).count
+    except NeocError as error:
+        print(f"{artifact.path.name}: {error}", file=sys.stderr)
+        return None
+
+
+def _drawn(spec: TensorSpec, random: np.random.Generator) -> np.ndarray:
+    dims = [d if isinstance(d, int) else 1 for d in spec.shape or ()]
+    return random.integers(0, 2, dims).astype(dtype_of(spec.dtype))
 
 
 def refused(folder: Path) -> str:

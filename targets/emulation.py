@@ -9,7 +9,6 @@ beyond the numbers. It says nothing of time.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -142,15 +141,19 @@ def worker_on(found: guest.Guest, model: str, name: str, stack: ExitStack) -> Wo
     """A worker whose interpreter is the ARM one; what it needs lives as long as `stack`."""
     from neoc.compile.worker import Worker
 
-    own = stack.enter_context(guest.own_packages())
-    env = {
+    env = guest_environment(found, stack.enter_context(guest.own_packages()))
+    return Worker(name, interpreter=str(found.python), prefix=found.command(model), env=env, start_s=START_S)
+
+
+def guest_environment(found: guest.Guest, own: Path) -> dict[str, str]:
+    """Variables of an emulated interpreter; own: what `guest.own_packages` gave."""
+    return {
         "PYTHONPATH": f"{found.site}:{own}",
         "PYTHONNOUSERSITE": "1",
         # The emulated dynamic linker reads them, too, and what they name is of this machine's architecture.
         "LD_LIBRARY_PATH": "",
         "LD_PRELOAD": "",
     }
-    return Worker(name, interpreter=str(found.python), prefix=found.command(model), env=env, start_s=START_S)
 
 
 def _written(path: Path, data: memoryview) -> Path:
@@ -199,8 +202,3 @@ def host_of(model: str) -> HostFacts | None:
         return None
     arch, features = MODELS[model]
     return HostFacts(arch, f"{model} under qemu", features, 1, 1, 0)
-
-
-def tool(*names: str) -> str | None:
-    """The first of the programs that is there."""
-    return next((found for name in names if (found := shutil.which(name))), None)

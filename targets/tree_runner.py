@@ -99,15 +99,15 @@ class EmulatedPredictor:
         *,
         arch: str,
         cpu: str,
-        before: Sequence[str] = (),
+        qemu: Sequence[str] = (),
     ) -> None:
-        """before: words between the emulator and the program, such as a plugin's."""
+        """qemu: another emulator than `qemu_for`'s, with arguments, such as a plugin's. Raises MissingTool."""
         head = np.frombuffer(tables[: 8 * len(HEADER)], np.int64).tolist()
         facts = dict(zip(HEADER, head, strict=True))
         self.features, self.targets = facts["features"], facts["targets"]
         self.row, self.total, self.cpu = np.dtype(row), np.dtype(total), cpu
-        runner, qemu = program(arch), qemu_for(arch)
-        if qemu is None:
+        runner, emulator = program(arch), qemu_for(arch)
+        if emulator is None and not qemu:
             raise MissingTool("a program cannot be emulated", why=why_not(arch))
         self._folder = tempfile.TemporaryDirectory(prefix="neoc-trees-")
         files = []
@@ -117,7 +117,7 @@ class EmulatedPredictor:
             files.append(str(path))
         sizes = (self.features * self.row.itemsize, self.targets * self.total.itemsize, facts["scratch_bytes"])
         self._process = subprocess.Popen(
-            [qemu, *before, "-cpu", cpu, str(runner), *files, *map(str, sizes)],
+            [*(qemu or (str(emulator),)), "-cpu", cpu, str(runner), *files, *map(str, sizes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
