@@ -22,6 +22,7 @@ import numpy as np
 from neoc.compile.errors import MissingTool, WorkerCrashed, WrongDevice
 from neoc.compile.files import write_atomically
 from neoc.compile.settings import Settings
+from neoc.kernels.errors import KernelInputError
 from neoc.kernels.trees.layout import HEADER
 from neoc.targets import guest
 
@@ -125,7 +126,10 @@ class EmulatedPredictor:
         )
 
     def __call__(self, rows: np.ndarray, repeats: int = 1) -> np.ndarray:
-        """rows [n, features] -> margins [n, targets]. Raises WrongDevice, WorkerCrashed."""
+        """rows [n, features] -> margins [n, targets]. Raises KernelInputError, WrongDevice, WorkerCrashed."""
+        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self.features:
+            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[n, {self.features}]"
+            raise KernelInputError("rows do not fit the trees", why=why)
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
