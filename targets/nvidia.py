@@ -14,8 +14,8 @@ from neoc.targets.devices import cuda_devices
 from neoc.targets.host import machine
 
 GIB, GB = 2**30, 10**9
-ENGINES = ("cuda", "cuda-trees")
-_JETSON_ENGINES = ("cuda", "cuda-trees")
+ENGINES = ("cuda", "cuda-trees", "onnxruntime-gpu", "tensorrt")
+_JETSON_ENGINES = ("cuda", "cuda-trees", "tensorrt")
 """onnxruntime's GPU wheels are for x86-64; for Jetson each JetPack release has builds of its own"""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from onnx import helper
 from small_models import cnn, model_of, program, tensor
@@ -11,7 +10,7 @@ from neoc.compile.contracts import Numerics
 from neoc.compile.errors import WrongDevice
 from neoc.compile.registry import load_engine
 from neoc.targets import all_targets, get_target, nvidia, requirements
-from neoc.targets.engines.cuda.memory import footprint, memory_gaps, usable_bytes
+from neoc.targets.engines.cuda.memory import memory_gaps, usable_bytes
 from neoc.targets.engines.cuda.occupancy import LIMITS
 from neoc.targets.host import HostFacts
 
@@ -84,19 +83,6 @@ def test_it_is_executed_where_the_gpu_is_and_else_not(monkeypatch: pytest.Monkey
 # ---- memory ----------------------------------------------------------------------------------
 
 
-def test_the_footprint_is_weights_and_what_lives_at_one_time() -> None:
-    """x -> a -> b -> c, all of 1000 floats: two live at a time. x is the user's, and stays."""
-    nodes = [helper.make_node("Relu", [a], [b]) for a, b in ("xa", "ab", "bc")]
-    nodes.append(helper.make_node("Add", ["c", "w"], ["y"]))
-    model = model_of(nodes, [tensor("x", [1000])], [tensor("y", [1000])], w=np.ones(1000, np.float32))
-    found = footprint(program(model))
-    assert (found.weight_bytes, found.live_bytes) == (4000, 12000)
-    long = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
-    long += [helper.make_node("Relu", ["b"], ["c"]), helper.make_node("Add", ["c", "a"], ["y"])]
-    held = model_of(long, [tensor("x", [1000])], [tensor("y", [1000])])
-    assert footprint(program(held)).live_bytes == 16000  # a is held until the sum
-
-
 def test_a_model_that_a_nano_cannot_hold_is_a_gap_there_and_none_on_an_orin() -> None:
     """3.4 GiB of values: less than the 4 GB of the board, more than its system leaves."""
     elements = int(1.7 * 2**30 / 4)
@@ -110,7 +96,3 @@ def test_a_model_that_a_nano_cannot_hold_is_a_gap_there_and_none_on_an_orin() ->
     assert memory_gaps(subject, orin, "cuda") == ()
     assert memory_gaps(program(cnn(2)), nano, "cuda") == ()
     assert usable_bytes(get_target("t4")) == get_target("t4").memory_bytes
-
-
-def test_values_of_unknown_size_count_as_nothing() -> None:
-    assert footprint(program(cnn("n"))).live_bytes == 0
