@@ -19,6 +19,9 @@ import numpy as np
 from neoc.kernels import jit
 from neoc.kernels.errors import KernelCompileError
 from neoc.kernels.trees import link
+from neoc.kernels.trees.finish import Finish
+from neoc.kernels.trees.ir_finish import ENTRY as FINISH
+from neoc.kernels.trees.ir_finish import finish_ir
 from neoc.kernels.trees.ir_kernel import ENTRY, kernel_ir
 from neoc.kernels.trees.isa import Isa
 from neoc.kernels.trees.layout import Shape
@@ -57,7 +60,15 @@ def object_code(text: str, isa: Isa) -> bytes:
 
 def kernel_image(shape: Shape, isa: Isa) -> bytes:
     """The image of the kernel for a shape and an ISA, compiled once on this machine and kept in the cache."""
-    text = kernel_ir(shape, isa)
+    return _cached(kernel_ir(shape, isa), isa, ENTRY)
+
+
+def finish_image(finish: Finish, isa: Isa) -> bytes:
+    """The image of what follows the trees, for a checked `finish`; kept in the cache."""
+    return _cached(finish_ir(finish, isa), isa, FINISH)
+
+
+def _cached(text: str, isa: Isa, entry: str) -> bytes:
     key = hashlib.sha256(repr((1, text, isa, _llvmlite_version())).encode()).hexdigest()[:24]
     path = jit.cache_folder() / "trees" / f"{isa.cpu}-{key}.img"
     try:
@@ -65,7 +76,7 @@ def kernel_image(shape: Shape, isa: Isa) -> bytes:
     except OSError:
         data = b""
     if not _whole(data):
-        data = image(object_code(text, isa))
+        data = image(object_code(text, isa), entry)
         jit._write(path, data)
     return data
 
@@ -79,10 +90,10 @@ def _llvmlite_version() -> str:
         return ""
 
 
-def image(elf: bytes) -> bytes:
-    """The flat image of an object file."""
-    arch, code, entry = link.flattened(elf, ENTRY)
-    head = _HEAD.pack(_MAGIC, arch.encode(), entry, len(code))
+def image(elf: bytes, entry: str = ENTRY) -> bytes:
+    """The flat image of an object file, to be entered at the function of that name."""
+    arch, code, at = link.flattened(elf, entry)
+    head = _HEAD.pack(_MAGIC, arch.encode(), at, len(code))
     return head.ljust(_PREFIX, b"\0") + code
 
 

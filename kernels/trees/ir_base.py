@@ -7,6 +7,12 @@ from neoc.kernels.trees.isa import Isa
 from neoc.kernels.trees.layout import HEADER, Shape
 
 
+def attributes_of(isa: Isa) -> str:
+    """no-builtins: no loop becomes a call of memset or memcpy, which an image could not reach."""
+    wide = f' "prefer-vector-width"="{8 * isa.line}"' if isa.line == 64 else ""
+    return f'nounwind "no-builtins"{wide}'
+
+
 class Writer:
     """Writes functions for one shape and one ISA."""
 
@@ -24,9 +30,7 @@ class Writer:
         """declarations"""
 
     def function(self, name: str, parameters: str, internal: bool = True) -> Function:
-        wide = f'"prefer-vector-width"="{8 * max(self.width, 16)}"' if self.width == 64 else ""
-        # no-builtins: no loop becomes a call of memset or memcpy, which an image could not reach.
-        return Function(name, parameters, internal, f'nounwind "no-builtins" {wide}'.strip())
+        return Function(name, parameters, internal, attributes_of(self.isa))
 
     def call(self, f: Function, kind: str, name: str, *arguments: tuple[str, str]) -> str:
         """The value of an intrinsic, declared once."""

@@ -39,8 +39,13 @@ from neoc.targets.host import machine
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
+    from neoc.kernels.trees.finisher import Finisher
 
+FORMAT = "2"
+"""of what a build leaves: raised where another neoc's builds in the cache would not do"""
 CODE, TABLES, STEPS = "kernel.bin", "tables.bin", "steps.json"
+FINISH = "finish.bin"
+"""what follows the trees, where that is more than names of the margin"""
 CONSTANTS = "constants.npz"
 _ARCHITECTURES = ("x86_64", "aarch64", "armv7")
 
@@ -69,14 +74,16 @@ class Trees(Emulated):
         return tuple(Variant.of("lines" if n == 1 else f"lines-{n}", threads=n) for n in counts)
 
     def tools(self) -> Mapping[str, str]:
-        return {"llvmlite": version("llvmlite")} if self.missing() is None else {}
+        return {"llvmlite": version("llvmlite"), "neoc-trees": FORMAT} if self.missing() is None else {}
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
-        from neoc.kernels.trees.code import kernel_image
+        from neoc.kernels.trees.code import finish_image, kernel_image
         from neoc.kernels.trees.layout import layout_of
+        from neoc.targets.engines.trees_finish import lower
         from neoc.targets.engines.trees_program import take_apart
 
         parts = take_apart(program)
+        lowered = lower(parts, [spec.name for spec in program.signature.outputs])
         isa = isa_for(target)
         layout = layout_of(parts.ensemble, isa)
         (folder / CODE).write_bytes(kernel_image(layout.shape, isa))
@@ -86,16 +93,22 @@ class Trees(Emulated):
             "row": np.dtype(parts.ensemble.row_dtype).name,
             "total": np.dtype(parts.ensemble.sum_dtype).name,
             "margin": parts.margin,
-            "steps": parts.steps,
+            "finished": [[n, *s] for n, s in zip(lowered.names, lowered.shapes, strict=True)],
+            "steps": lowered.left,
             "before": parts.before,
             "fed": parts.fed,
         }
         (folder / STEPS).write_text(json.dumps(facts, sort_keys=True))
+        used = {name for step in (*lowered.left, *parts.before) for name in step["inputs"]}
         with (folder / CONSTANTS).open("wb") as file:
-            np.savez(file, allow_pickle=False, **parts.constants)
+            np.savez(file, allow_pickle=False, **{n: a for n, a in parts.constants.items() if n in used})
+        members = {name: folder / name for name in (CODE, TABLES, STEPS, CONSTANTS)}
+        if lowered.finish is not None:
+            members[FINISH] = folder / FINISH
+            members[FINISH].write_bytes(finish_image(lowered.finish, isa))
         notes = (f"{layout.facts['trees']} trees in {layout.facts['groups']} groups, sums {parts.ensemble.sum}",)
         return Built(
-            members={name: folder / name for name in (CODE, TABLES, STEPS, CONSTANTS)},
+            members=members,
             requirements=_requirements(isa, target),
             tools=self.tools(),
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
@@ -158,7 +171,7 @@ def _identity(x: np.ndarray) -> np.ndarray:
 
 
 class TreesSession(Session):
-    """One native call gives the margins; the steps behind them are numpy's."""
+    """One native call gives the margins, another one what is computed from them; the rest are names and texts."""
 
     concurrency = 64
     """every call has scratch memory of its own"""
@@ -171,6 +184,7 @@ class TreesSession(Session):
         predictor: Callable[..., Any] | None = None,
     ) -> None:
         """predictor: what takes the place of `Predictor`, with its arguments."""
+        from neoc.kernels.trees.finisher import Finisher
         from neoc.kernels.trees.predictor import Predictor
 
         self.inputs, self.outputs = signature.inputs, signature.outputs
@@ -185,6 +199,11 @@ class TreesSession(Session):
         except OSError as error:
             raise KernelCompileError("code could not be mapped", why=str(error)) from error
         self._margin = facts["margin"]
+        self._finished = tuple(name for name, *_ in facts.get("finished", ()))
+        self._finish: Finisher | None = None
+        if FINISH in members:
+            shapes = [shape for _, *shape in facts["finished"]]
+            self._finish = Finisher(members[FINISH], total.type, self._predict.targets, shapes)
         self._steps = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
         ahead = facts.get("before", ())  # artifacts of before there were such steps have none
         self._before = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in ahead]
@@ -192,7 +211,7 @@ class TreesSession(Session):
         self._check = FeedCheck(self.inputs).check
         self._input = self.inputs[0].name
         self._names = tuple(spec.name for spec in self.outputs)
-        self._plans: dict[tuple[str, ...], tuple[list[_Step], tuple[str, ...]]] = {}
+        self._plans: dict[tuple[str, ...], tuple[list[_Step], tuple[str, ...], tuple[int, ...]]] = {}
 
     def _bound(self, operator: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any]) -> _Step:
         """The step with its constants in their places, and without numpy's wrapper where it costs a microsecond."""
@@ -224,10 +243,16 @@ class TreesSession(Session):
         if plan is None:
             plan = self._plans[wanted] = self._plan(tuple(chosen(wanted, self._names)))
         try:
-            values = {self._margin: self._predict(x)}
+            margin = self._predict(x)
         except KernelInputError:  # of the wrong dtype or shape, which the predictor sees: the check has the words
             self._check(feeds)
             raise
+        values = {self._margin: margin}
+        if plan[2] and self._finish is not None:
+            if len(plan[2]) == len(self._finished):
+                values.update(zip(self._finished, self._finish.all(margin), strict=True))
+            else:
+                values.update((self._finished[k], self._finish.one(margin, k)) for k in plan[2])
         for function, inputs, output in plan[0]:
             if len(inputs) == 1:
                 values[output] = function(values[inputs[0]])
@@ -245,8 +270,11 @@ class TreesSession(Session):
                 values[output] = function(*[values[name] for name in inputs])
         return values.get(self._fed, x).astype(self._predict.row, "C", copy=False)
 
-    def _plan(self, wanted: tuple[str, ...]) -> tuple[list[_Step], tuple[str, ...]]:
-        """(the steps to take, what holds each output): identities are names, and what nobody asked for is left out."""
+    def _plan(self, wanted: tuple[str, ...]) -> tuple[list[_Step], tuple[str, ...], tuple[int, ...]]:
+        """(the steps to take, what holds each output, what the compiled part must give).
+
+        Identities are names, and what nobody asked for is left out.
+        """
         same: dict[str, str] = {}
         steps: list[_Step] = []
         for function, inputs, output in self._steps:
@@ -261,7 +289,7 @@ class TreesSession(Session):
             if step[2] in needed:
                 kept.append(step)
                 needed |= set(step[1])
-        return kept[::-1], held
+        return kept[::-1], held, tuple(k for k, name in enumerate(self._finished) if name in needed)
 
     @staticmethod
     def _fresh(names: tuple[str, ...], held: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from neoc.compile.program import Program
 
 SUM_FUNCTION = 1
-_ELEMENTS = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
+ELEMENTS = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
 
 
 def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -69,7 +69,7 @@ STEPS: dict[str, Callable[..., np.ndarray]] = {
     "And": np.logical_and,
     "ArgMax": _arg(np.argmax),
     "ArgMin": _arg(np.argmin),
-    "Cast": lambda x, to, saturate=1: x.astype(_ELEMENTS[to]),
+    "Cast": lambda x, to, saturate=1: x.astype(ELEMENTS[to]),
     "Ceil": np.ceil,
     "Concat": _concat,
     "Div": lambda a, b: a / b,
