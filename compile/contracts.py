@@ -464,6 +464,8 @@ class Engine(ABC):
     """the Python that builds and opens, where it is not this one"""
     options: Mapping[str, str] = {}
     """--option keys that it reads from `EngineOptions.pairs` -> what they do; any other key is refused"""
+    decisive: frozenset[str] = frozenset()
+    """those of `options` that ask for something that other engines do not make: given one, no other engine is asked"""
     runtime_interpreter: str | None = None
     """the Python that opens on the chip, where that is not the one that builds: vendors' packages exclude each other"""
     executor: str = ""

@@ -26,6 +26,8 @@ from neoc.compile.rewrites.spec import spec_of
 
 NATIVE = "native"
 PLAIN = "program"
+BESIDE = "standalone"
+"""folder of a build's members that are also written beside the artifact"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,18 @@ def pack_artifact(
             manifest["verification"]["raw"] = prepared.raw.as_dict()
     objects = _raw(program, target, manifest)
     native = {name: path for decision in decisions for name, path in decision.members().items()}
-    return pack(place, manifest=manifest, members={**plain, **native, **objects}, evidence=evidence)
+    made = pack(place, manifest=manifest, members={**plain, **native, **objects}, evidence=evidence)
+    _write_beside(made, decisions[0])
+    return made
+
+
+def _write_beside(artifact: Artifact, decision: Decision) -> None:
+    """What an engine made for use without neoc: each member standalone/X.h also lies beside the artifact, as NAME.h."""
+    members = artifact.manifest["variants"][0]["steps"][0]["members"]
+    found = {Path(name).suffix: path for name, path in members.items() if name.startswith(f"{BESIDE}/")}
+    if found:
+        stem = artifact.path.name.removesuffix(".neoc")
+        artifact.extract({f"{stem}{suffix}": path for suffix, path in found.items()}, artifact.path.parent)
 
 
 def _manifest(

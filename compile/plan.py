@@ -43,8 +43,23 @@ class EngineView:
 def engines_for(target: Target, options: CompileOptions) -> tuple[Engine, ...]:
     """The engines to ask, best first: the user's own list, else the target's, then others that serve it.
 
-    Raises UsageError for an engine that does not serve the target.
+    Where an option asks for something that only some engines make, no other is asked. Raises UsageError for an engine
+    that does not serve the target, and for such an option that no engine of the target takes.
     """
+    found = _engines(target, options)
+    keys = {key for engine in registry.engines() for key in engine.decisive} & {key for key, _ in options.pairs}
+    able = tuple(engine for engine in found if keys <= engine.decisive)
+    if not able:
+        makers = [e.name for e in registry.engines() if keys <= e.decisive]
+        raise UsageError(
+            f"no engine that may be used for {target.name} takes the option {', '.join(sorted(keys))}",
+            why=f"it is for {', '.join(makers) or 'no engine'}",
+            fix="leave the option out, or name another target or engine",
+        )
+    return able
+
+
+def _engines(target: Target, options: CompileOptions) -> tuple[Engine, ...]:
     if options.engines:
         chosen = [registry.load_engine(name) for name in options.engines]
         for engine in chosen:
@@ -75,6 +90,8 @@ def _guarded(engine: Engine, program: Program, target: Target, options: CompileO
     """The view; an engine whose own code fails loses only itself, with its reason."""
     try:
         return _view(engine, program, target, options)
+    except UsageError:  # an option that the user got wrong
+        raise
     except Exception as error:  # another package's code, whatever it raises
         why = f"it failed to answer: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
         return EngineView(engine.name, engine.fallback, why, (), ())

@@ -28,11 +28,15 @@ ARGUMENTS = ("tables", "rows", "n", "margins", "scratch")
 
 
 class KernelWriter(RowWriter):
+    def __init__(self, shape: Shape, isa: Isa, exported: bool = True) -> None:
+        super().__init__(shape, isa)
+        self._exported = exported
+
     def functions(self) -> list[Function]:
         return [*self.rank_functions(), *self.tree_functions(), *self.row_functions(), self._block(), self._main()]
 
     def _main(self) -> Function:
-        f = self.function(ENTRY, "ptr %args", internal=False)
+        f = self.function(ENTRY, "ptr %args", internal=not self._exported)
         words = [f.load("i64", f.at("i64", "%args", str(k)), 8) for k in range(len(ARGUMENTS))]
         n = words[2]
         tables, rows, margins, scratch = (f.value(f"inttoptr i64 {w} to ptr") for w in (*words[:2], *words[3:]))

@@ -53,6 +53,14 @@ def flattened(elf: bytes, entry: str) -> tuple[str, bytes, int]:
     return arch, bytes(image), found[0]
 
 
+def section(elf: bytes | bytearray, name: str) -> tuple[int, int]:
+    """(where the section's bytes lie in the file, how many). Raises KernelCompileError where there is none."""
+    for found in _sections(bytes(elf), elf[4] == 2):
+        if found.name == name:
+            return found.offset, found.size
+    raise _error(f"it has no section {name}")
+
+
 def _error(why: str) -> KernelCompileError:
     return KernelCompileError("the object code of a tree kernel cannot be made an image", why=why)
 

@@ -34,6 +34,7 @@ from neoc.kernels.errors import KernelCompileError, KernelInputError
 from neoc.kernels.trees.isa import Isa, isa_of
 from neoc.targets import tree_runner
 from neoc.targets.emulation import Emulated
+from neoc.targets.engines import trees_standalone
 from neoc.targets.engines.tensors import chosen, closed
 from neoc.targets.host import machine
 
@@ -53,6 +54,8 @@ _ARCHITECTURES = ("x86_64", "aarch64", "armv7")
 class Trees(Emulated):
     name = "trees"
     dispatches = False
+    options = trees_standalone.OPTIONS
+    decisive = frozenset({trees_standalone.FORM})
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("llvmlite") is None:
@@ -70,8 +73,8 @@ class Trees(Emulated):
     def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
         if options.precision != "fp32":
             return ()
-        counts = sorted({1, options.threads})
-        return tuple(Variant.of("lines" if n == 1 else f"lines-{n}", threads=n) for n in counts)
+        counts, form = sorted({1, options.threads}), trees_standalone.asked(options, target)
+        return tuple(Variant.of("lines" if n == 1 else f"lines-{n}", threads=n, **form) for n in counts)
 
     def tools(self) -> Mapping[str, str]:
         return {"llvmlite": version("llvmlite"), "neoc-trees": FORMAT} if self.missing() is None else {}
@@ -106,13 +109,19 @@ class Trees(Emulated):
         if lowered.finish is not None:
             members[FINISH] = folder / FINISH
             members[FINISH].write_bytes(finish_image(lowered.finish, isa))
-        notes = (f"{layout.facts['trees']} trees in {layout.facts['groups']} groups, sums {parts.ensemble.sum}",)
+        notes = [f"{layout.facts['trees']} trees in {layout.facts['groups']} groups, sums {parts.ensemble.sum}"]
+        tools = dict(self.tools())
+        if variant.get(trees_standalone.FORM):
+            prefix = variant.get(trees_standalone.PREFIX)
+            compiled = trees_standalone.Compiled(parts, lowered, layout, isa)
+            files, linkers, note = trees_standalone.build(program, target, compiled, prefix, folder)
+            members, tools, notes = members | files, tools | linkers, [*notes, note]
         return Built(
             members=members,
             requirements=_requirements(isa, target),
-            tools=self.tools(),
+            tools=tools,
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
-            notes=notes,
+            notes=tuple(notes),
         )
 
     def open(
