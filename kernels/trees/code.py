@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 import struct
+import sys
 import threading
 from collections.abc import Callable
 
@@ -107,6 +108,9 @@ def load(data: bytes | memoryview) -> tuple[Callable[[bytes], None], mmap.mmap]:
     if not _whole(raw):
         raise KernelCompileError("the code of a tree kernel is damaged", fix="compile the model again")
     _, _, entry, size = _HEAD.unpack_from(raw)
+    if not _runs_here(arch_of(raw)):
+        why = f"it is for {arch_of(raw)}, this machine is {os.uname().machine}"
+        raise KernelCompileError("the code of a tree kernel does not run here", why=why)
     # A file in memory, mapped to be read and executed: never writable and executable at once, and the kernel of the
     # system keeps the caches of instructions right.
     handle = os.memfd_create("neoc-trees", os.MFD_CLOEXEC)
@@ -120,6 +124,14 @@ def load(data: bytes | memoryview) -> tuple[Callable[[bytes], None], mmap.mmap]:
         os.close(handle)
     address = np.frombuffer(area, np.uint8).ctypes.data
     return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(address + entry), area
+
+
+def _runs_here(arch: str) -> bool:
+    """In this process: a 32-bit Python under a 64-bit ARM kernel runs 32-bit code."""
+    here = os.uname().machine
+    if sys.maxsize < 2**32:
+        return arch == "arm" and here.startswith(("arm", "aarch64"))
+    return arch == here
 
 
 def arch_of(data: bytes | memoryview) -> str:

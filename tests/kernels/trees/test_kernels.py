@@ -187,6 +187,13 @@ def test_damaged_code_is_refused() -> None:
         code.load(b"neocimg1" + bytes(100))
 
 
+def test_code_for_another_processor_is_refused() -> None:
+    other = "aarch64" if detect().arch == "x86_64" else "x86_64"
+    isa = isa_of(other, ())
+    with pytest.raises(KernelCompileError, match="does not run here"):
+        code.load(code.kernel_image(layout_of(drawn(1), isa).shape, isa))
+
+
 def test_rows_that_do_not_fit_are_refused() -> None:
     predictor = compile_ensemble(drawn(1), ISAS[-1][1])
     for rows in (np.zeros((3, 6), np.float32), np.zeros((3, 7)), np.zeros(7, np.float32)):
