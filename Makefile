@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch conformance conformance-neuron inferentia cubins check-mutants clean
+	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -78,6 +78,10 @@ fuzz: $(FULL)  ## 2,000 damaged models through the front end
 
 fuzz-torch: $(FULL)  ## 2,000 damaged PyTorch files and archives through their front ends
 	@$(PY) tests/fuzz/fuzz_torch.py --count 2000 $(ARGS) </dev/null
+
+fuzz-trees: $(FULL)  ## 2,000 tree ensembles, sound and malformed, against unreadable pages, at every x86 level of this machine
+	@$(PY) tests/fuzz/fuzz_trees.py --designs $(ARGS) </dev/null
+	@$(PY) tests/fuzz/fuzz_trees.py --count 2000 $(ARGS) </dev/null
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null
