@@ -1,4 +1,5 @@
 /* tree_runner KERNEL TABLES ROW_BYTES MARGIN_BYTES SCRATCH_BYTES
+ * tree_runner FINISH -      ROW_BYTES OUT_BYTES...      (of what follows the trees: rows are margins; outputs in turn)
  *
  * Maps an image of neoc's tree compiler (kernels/trees/code.py) and answers requests on standard input until it ends:
  *
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HEADER = 64, ENTRY = 24, LINE = 64 };
+enum { HEADER = 64, ENTRY = 24, LINE = 64, MOST_OUTPUTS = 64 };
 
 static void fail(const char *why) {
   fprintf(stderr, "tree_runner: %s\n", why);
@@ -40,11 +41,14 @@ static char *whole(const char *path, size_t *size) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 6) fail("five arguments are needed");
+  if (argc < 5) fail("four arguments are needed, or more");
+  int finish = !strcmp(argv[2], "-");
+  if (finish ? argc > 4 + MOST_OUTPUTS : argc != 6) fail("a kernel takes five arguments, what follows up to 64 outputs");
   size_t image_bytes, table_bytes;
-  char *image = whole(argv[1], &image_bytes), *tables = whole(argv[2], &table_bytes);
-  size_t row_bytes = (size_t)atol(argv[3]), margin_bytes = (size_t)atol(argv[4]);
-  char *scratch = aligned((size_t)atol(argv[5]));
+  char *image = whole(argv[1], &image_bytes), *tables = finish ? NULL : whole(argv[2], &table_bytes);
+  size_t row_bytes = (size_t)atol(argv[3]), margin_bytes = 0;
+  for (int k = 4; k < (finish ? argc : 5); k++) margin_bytes += (size_t)atol(argv[k]);
+  char *scratch = finish ? NULL : aligned((size_t)atol(argv[5]));
   uint64_t entry;
   if (image_bytes <= HEADER) fail("the kernel is cut short");
   memcpy(&entry, image + ENTRY, sizeof entry);
@@ -59,7 +63,13 @@ int main(int argc, char **argv) {
     size_t count = request[0];
     char *rows = aligned(count * row_bytes), *margins = aligned(count * margin_bytes);
     if (fread(rows, 1, count * row_bytes, stdin) != count * row_bytes) fail("the rows are cut short");
-    uint64_t arguments[5] = {(uintptr_t)tables, (uintptr_t)rows, count, (uintptr_t)margins, (uintptr_t)scratch};
+    uint64_t arguments[3 + MOST_OUTPUTS] = {(uintptr_t)tables, (uintptr_t)rows, count, (uintptr_t)margins,
+                                            (uintptr_t)scratch};
+    if (finish) {
+      arguments[0] = count, arguments[1] = (uintptr_t)rows, arguments[2] = 0;
+      char *out = margins;
+      for (int k = 4; k < argc; out += count * (size_t)atol(argv[k++])) arguments[k - 1] = (uintptr_t)out;
+    }
     for (uint32_t k = 0; k < request[1]; k++) ((void (*)(void *))(code + entry))(arguments);
     if (fwrite(margins, 1, count * margin_bytes, stdout) != count * margin_bytes || fflush(stdout)) fail("no reader");
     free(rows);

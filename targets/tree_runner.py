@@ -1,7 +1,7 @@
 """The tree compiler's 32-bit ARM kernels under qemu-arm: a static program around the kernel, and a session around that.
 
-No Python runs there: tree_runner.c reads rows from a pipe and writes margins. The steps behind the margins are numpy's,
-on this machine, as they are on any. The kernel's bytes are those that the artifact holds.
+No Python runs there: tree_runner.c reads rows from a pipe and writes margins; another one reads margins and writes what
+follows from them. The bytes of both kernels are those that the artifact holds.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,63 +89,46 @@ def program(arch: str) -> Path:
     return path
 
 
-class EmulatedPredictor:
-    """Margins of rows, as `neoc.kernels.trees.predictor.Predictor` gives them, by a program under qemu."""
+class _Runner:
+    """tree_runner.c under qemu."""
 
     def __init__(
-        self,
-        image: memoryview,
-        tables: memoryview,
-        row: type,
-        total: type,
-        *,
-        arch: str,
-        cpu: str,
-        qemu: Sequence[str] = (),
+        self, files: Mapping[str, memoryview], words: Sequence[str], arch: str, cpu: str, qemu: Sequence[str] = ()
     ) -> None:
-        """qemu: another emulator than `qemu_for`'s, with arguments, such as a plugin's. Raises MissingTool."""
-        head = np.frombuffer(tables[: 8 * len(HEADER)], np.int64).tolist()
-        facts = dict(zip(HEADER, head, strict=True))
-        self.features, self.targets = facts["features"], facts["targets"]
-        self.row, self.total, self.cpu = np.dtype(row), np.dtype(total), cpu
+        """files: written where the program finds them, and named before `words`. qemu: another emulator than
+        `qemu_for`'s, with arguments, such as a plugin's. Raises MissingTool."""
         runner, emulator = program(arch), qemu_for(arch)
         if emulator is None and not qemu:
             raise MissingTool("a program cannot be emulated", why=why_not(arch))
+        self.cpu = cpu
         self._folder = tempfile.TemporaryDirectory(prefix="neoc-trees-")
-        files = []
-        for name, data in (("kernel", image), ("tables", tables)):
+        paths = []
+        for name, data in files.items():
             path = Path(self._folder.name) / name
             path.write_bytes(data)
-            files.append(str(path))
-        sizes = (self.features * self.row.itemsize, self.targets * self.total.itemsize, facts["scratch_bytes"])
+            paths.append(str(path))
         self._process = subprocess.Popen(
-            [*(qemu or (str(emulator),)), "-cpu", cpu, str(runner), *files, *map(str, sizes)],
+            [*(qemu or (str(emulator),)), "-cpu", cpu, str(runner), *paths, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "LD_PRELOAD": "", "LD_LIBRARY_PATH": ""},
         )
 
-    def __call__(self, rows: np.ndarray, repeats: int = 1) -> np.ndarray:
-        """rows [n, features] -> margins [n, targets]. Raises KernelInputError, WrongDevice, WorkerCrashed."""
-        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self.features:
-            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[n, {self.features}]"
-            raise KernelInputError("rows do not fit the trees", why=why)
+    def _answer(self, rows: np.ndarray, size: int, repeats: int = 1) -> bytes:
+        """`size` bytes for the rows. Raises WrongDevice, WorkerCrashed."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        data = np.ascontiguousarray(rows, self.row)
-        out = np.empty((len(data), self.targets), self.total)
         try:
-            process.stdin.write(struct.pack("<II", len(data), repeats) + data.tobytes())
+            process.stdin.write(struct.pack("<II", len(rows), repeats) + rows.tobytes())
             process.stdin.flush()
-            answer = process.stdout.read(out.nbytes)
+            answer = process.stdout.read(size)
         except BrokenPipeError:
             answer = b""
-        if len(answer) != out.nbytes:
+        if len(answer) != size:
             raise self._failure()
-        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(answer, np.uint8)
-        return out
+        return answer
 
     def _failure(self) -> WorkerCrashed | WrongDevice:
         _, errors = self._process.communicate()
@@ -174,3 +158,61 @@ class EmulatedPredictor:
         self._process.wait()
         self._folder.cleanup()
         return errors.decode(errors="replace")
+
+
+class EmulatedPredictor(_Runner):
+    """Margins of rows, as `neoc.kernels.trees.predictor.Predictor` gives them, by a program under qemu."""
+
+    def __init__(
+        self,
+        image: memoryview,
+        tables: memoryview,
+        row: type,
+        total: type,
+        *,
+        arch: str,
+        cpu: str,
+        qemu: Sequence[str] = (),
+    ) -> None:
+        """qemu: another emulator than `qemu_for`'s, with arguments, such as a plugin's. Raises MissingTool."""
+        head = np.frombuffer(tables[: 8 * len(HEADER)], np.int64).tolist()
+        facts = dict(zip(HEADER, head, strict=True))
+        self.features, self.targets = facts["features"], facts["targets"]
+        self.row, self.total = np.dtype(row), np.dtype(total)
+        sizes = (self.features * self.row.itemsize, self.targets * self.total.itemsize, facts["scratch_bytes"])
+        super().__init__({"kernel": image, "tables": tables}, [str(n) for n in sizes], arch, cpu, qemu)
+
+    def __call__(self, rows: np.ndarray, repeats: int = 1) -> np.ndarray:
+        """rows [n, features] -> margins [n, targets]. Raises KernelInputError, WrongDevice, WorkerCrashed."""
+        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self.features:
+            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[n, {self.features}]"
+            raise KernelInputError("rows do not fit the trees", why=why)
+        data = np.ascontiguousarray(rows, self.row)
+        out = np.empty((len(data), self.targets), self.total)
+        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(self._answer(data, out.nbytes, repeats), np.uint8)
+        return out
+
+
+class EmulatedFinisher(_Runner):
+    """What follows the trees, as `neoc.kernels.trees.finisher.Finisher` gives it, by a program under qemu."""
+
+    def __init__(
+        self, image: memoryview, total: type, targets: int, shapes: Sequence[Any], *, arch: str, cpu: str
+    ) -> None:
+        self._shapes = [(np.dtype(dtype), columns) for dtype, columns in shapes]
+        sizes = [np.dtype(total).itemsize * targets, *(d.itemsize * (c or 1) for d, c in self._shapes)]
+        super().__init__({"finish": image}, ["-", *map(str, sizes)], arch, cpu)
+
+    def all(self, margins: np.ndarray) -> list[np.ndarray]:
+        """Every output. Raises WrongDevice, WorkerCrashed."""
+        n = len(margins)
+        sizes = [n * dtype.itemsize * (columns or 1) for dtype, columns in self._shapes]
+        answer, at, found = self._answer(margins, sum(sizes)), 0, []
+        for size, (dtype, columns) in zip(sizes, self._shapes, strict=True):
+            one = np.frombuffer(answer, dtype, size // dtype.itemsize, at).copy()
+            found.append(one if columns is None else one.reshape(n, columns))
+            at += size
+        return found
+
+    def one(self, margins: np.ndarray, number: int) -> np.ndarray:
+        return self.all(margins)[number]

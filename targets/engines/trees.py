@@ -40,7 +40,6 @@ from neoc.targets.host import machine
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
-    from neoc.kernels.trees.finisher import Finisher
 
 FORMAT = "2"
 """of what a build leaves: raised where another neoc's builds in the cache would not do"""
@@ -147,7 +146,7 @@ class Trees(Emulated):
     def rehearse(
         self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
     ) -> Session:
-        """On 64-bit ARM as every engine; 32-bit code in a static program, the steps behind it here."""
+        """On 64-bit ARM as every engine; 32-bit code in static programs."""
         model = target.fact("emulated_as")
         if target.arch != "armv7" or model is None or self.emulates(target):
             return super().rehearse(members, signature, variant, target)
@@ -155,7 +154,10 @@ class Trees(Emulated):
         def emulated(image: memoryview, tables: memoryview, row: type, total: type, *_: int) -> Any:
             return tree_runner.EmulatedPredictor(image, tables, row, total, arch="armv7", cpu=str(model))
 
-        session = TreesSession(members, signature, 1, emulated)
+        def finished(image: memoryview, total: type, targets: int, shapes: Sequence[Any]) -> Any:
+            return tree_runner.EmulatedFinisher(image, total, targets, shapes, arch="armv7", cpu=str(model))
+
+        session = TreesSession(members, signature, 1, emulated, finished)
         session.concurrency, session.stamp = 1, f"emulated: qemu ran the machine code of the trees as a {model}"
         return session
 
@@ -191,8 +193,9 @@ class TreesSession(Session):
         signature: Signature,
         threads: int,
         predictor: Callable[..., Any] | None = None,
+        finisher: Callable[..., Any] | None = None,
     ) -> None:
-        """predictor: what takes the place of `Predictor`, with its arguments."""
+        """predictor, finisher: what takes the place of `Predictor` and `Finisher`, with their arguments."""
         from neoc.kernels.trees.finisher import Finisher
         from neoc.kernels.trees.predictor import Predictor
 
@@ -209,10 +212,10 @@ class TreesSession(Session):
             raise KernelCompileError("code could not be mapped", why=str(error)) from error
         self._margin = facts["margin"]
         self._finished = tuple(name for name, *_ in facts.get("finished", ()))
-        self._finish: Finisher | None = None
+        self._finish: Any = None
         if FINISH in members:
             shapes = [shape for _, *shape in facts["finished"]]
-            self._finish = Finisher(members[FINISH], total.type, self._predict.targets, shapes)
+            self._finish = (finisher or Finisher)(members[FINISH], total.type, self._predict.targets, shapes)
         self._steps = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in facts["steps"]]
         ahead = facts.get("before", ())  # artifacts of before there were such steps have none
         self._before = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in ahead]
@@ -316,4 +319,6 @@ class TreesSession(Session):
     def close(self) -> None:
         if self._predict is not closed:
             self._predict.close()
+            if hasattr(self._finish, "close"):
+                self._finish.close()
         self._predict = closed
