@@ -84,7 +84,8 @@ def groups_of(
     set_nodes = nodes[counts > 1]
     groups = []
     for a, b in pairwise(edges):
-        sets = set_nodes[(node_tree[set_nodes] >= a) & (node_tree[set_nodes] < b)]
+        # Ascending, for `node_lines` searches them: trees need not stand in the order of their nodes.
+        sets = np.sort(set_nodes[(node_tree[set_nodes] >= a) & (node_tree[set_nodes] < b)])
         groups.append(Group(a, b, np.unique(key[starts[a] : starts[b]]), sets))
     return groups
 

@@ -102,6 +102,13 @@ def build(
 
     names = [spec.name for spec in program.signature.outputs]
     e, lowered = made.parts.ensemble, made.lowered
+    if made.parts.before:
+        operators = sorted({step["operator"] for step in made.parts.before})
+        raise UnsupportedModel(
+            "the model changes its features before the trees, which the C form does not",
+            why=f"it has {', '.join(operators)} there",
+            fix="leave --option form=shared out, or give the trees alone",
+        )
     if lowered.whole is None:
         operators = sorted({step["operator"] for step in lowered.left})
         raise UnsupportedModel(

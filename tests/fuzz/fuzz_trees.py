@@ -84,6 +84,7 @@ def damaged(e: Ensemble, rng: random.Random) -> Ensemble:
 
 
 def _array(value: np.ndarray, rng: random.Random) -> np.ndarray:
+    value = value.reshape(-1)
     kind = rng.choice(("number", "number", "number", "number", "swap", "cut", "longer", "dtype", "shape"))
     if kind == "cut":
         return value[: rng.randrange(len(value) + 1)]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trained_trees
 from c_models import called, program
 from tree_models import rows_for, same_bits
 
+from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import compile_model
 from neoc.compile.contracts import EngineOptions, Target
 from neoc.compile.errors import UnsupportedModel, UsageError
@@ -38,12 +38,6 @@ def booster(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("booster") / "churn.json"
     found.save_model(path)
     return path
-
-
-def armv7() -> Target:
-    """As a Raspberry Pi 3 under a 32-bit system."""
-    facts = (("mcpu", "cortex-a7"), ("triple", "arm-linux-gnueabihf"))
-    return replace(get_target("aarch64"), name="arm32", arch="armv7", features=frozenset({"neon"}), facts=facts)
 
 
 def rows_of(path: Path, count: int = 700) -> np.ndarray:
@@ -102,7 +96,7 @@ def test_a_board_without_python_gives_what_the_session_gives_here(
     arch: str, gcc: str, emulator: tuple[str, ...], booster: Path, tmp_path: Path
 ) -> None:
     """The shared object, loaded by the system's own dynamic linker under emulation."""
-    target = get_target("aarch64") if arch == "aarch64" else armv7()
+    target = get_target("rasp4b" if arch == "aarch64" else "rasp3b")
     parts = built(booster, tmp_path / "arm", target)
     made = program(tmp_path, parts["model.h"], parts["model.so"], ["float32"] * 3, f"{gcc}-gcc")
     rows = rows_of(booster)

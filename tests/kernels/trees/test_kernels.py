@@ -6,47 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tree_designs import CASES, isas
+from tree_designs import case as design
 from tree_models import ALL_MODES, drawn, from_xgboost, rows_for, same_bits
 
 from neoc.kernels.errors import KernelCompileError, KernelInputError
 from neoc.kernels.trees import code
 from neoc.kernels.trees.compiler import compile_ensemble
-from neoc.kernels.trees.ensemble import LEQ, LT, MEMBER, evaluate
+from neoc.kernels.trees.ensemble import LT, MEMBER, evaluate
 from neoc.kernels.trees.isa import Isa, isa_of
 from neoc.kernels.trees.layout import layout_of
-from neoc.targets.host import X86_LEVELS, detect
+from neoc.targets.host import detect
 
 pytestmark = pytest.mark.needs("llvmlite")
 
 
-def _isas() -> list[tuple[str, Isa]]:
-    here = detect().features
-    found = [(level, isa_of("x86_64", needed)) for level, needed in X86_LEVELS.items() if needed <= here]
-    return [*found, ("host", isa_of("x86_64", here))] if detect().arch == "x86_64" else []
-
-
-ISAS = _isas()
-CASES = {
-    "one small tree": {"trees": 1, "height": 2, "full": 1.0},
-    "full, height 6": {"trees": 40, "height": 6, "full": 1.0},
-    "height 8": {"trees": 12, "height": 8, "full": 0.95},
-    "ragged": {"trees": 30, "height": 12, "full": 0.8},
-    "deep and large": {"trees": 3, "height": 20, "full": 0.86},
-    "stumps": {"trees": 50, "height": 1, "full": 1.0},
-    "many values": {"trees": 40, "height": 7, "full": 1.0, "splits": 3000, "features": 2},
-    "classes": {"trees": 33, "height": 5, "full": 0.9, "targets": 5},
-    "f64": {"trees": 20, "height": 7, "full": 0.9, "compare": "f64", "total": "f64", "modes": (LEQ,)},
-    "f32 compared, f64 added": {"trees": 20, "height": 6, "full": 0.9, "total": "f64", "modes": (LEQ,)},
-    "every mode": {"trees": 25, "height": 6, "full": 0.9, "modes": ALL_MODES},
-    "sets, walked": {"trees": 4, "height": 14, "full": 0.9, "modes": (LT, MEMBER)},
-    "many columns": {"trees": 20, "height": 6, "full": 1.0, "features": 400},
-}
+ISAS = isas()
 
 
 @pytest.mark.parametrize("isa", [i for _, i in ISAS], ids=[n for n, _ in ISAS])
 @pytest.mark.parametrize("case", CASES)
 def test_margins_have_the_bits_of_the_plain_evaluation(case: str, isa: Isa) -> None:
-    ensemble = drawn(len(case), **CASES[case])
+    ensemble = design(case)
     rows = rows_for(ensemble, 1100)
     want = evaluate(ensemble, rows)
     predictor = compile_ensemble(ensemble, isa)
@@ -121,6 +102,15 @@ def test_neighbouring_trees_that_differ_in_leaves_alone_are_evaluated_once() -> 
     rows = rows_for(both, 600)
     for _, isa in ISAS:
         assert same_bits(compile_ensemble(both, isa)(rows), evaluate(both, rows))
+
+
+def test_trees_need_not_stand_in_the_order_of_their_nodes() -> None:
+    """Found by the fuzzer: the lines of sets were looked up as if they did."""
+    e = drawn(9, trees=12, height=5, full=0.9, modes=ALL_MODES)
+    turned = replace(e, roots=e.roots[::-1].copy())
+    rows = rows_for(turned, 600)
+    for _, isa in ISAS:
+        assert same_bits(compile_ensemble(turned, isa)(rows), evaluate(turned, rows))
 
 
 def test_categories_cut_to_whole_numbers() -> None:
