@@ -1,110 +1,118 @@
-"""Tree models against XGBoost and its peers, interleaved, rows rotating: the table of docs/tree-compiler.md.
+"""Tree models against the libraries that trained them and other peers: the tables of docs/tree-compiler.md.
 
-    python -m neoc.bench.trees [--models NAME,...] [--seconds S] [--write docs/tree-compiler.md]
+    python -m neoc.bench.trees [--models NAME;...] [--seconds S] [--prepare] [--write docs/tree-compiler.md]
 
-Margins are compared to the bit before anything is timed. XGBoost is called by `inplace_predict`: `predict` on a DMatrix
-that it has seen returns what it cached. A peer that is not installed, or lacks a model, is left out and named.
+Sessions of compiled artifacts, interleaved in one process with every peer that takes the model, rows rotating, on one
+thread and on two. Margins are compared with the library's before anything is timed: to the bit for XGBoost. The second
+table is what compiling costs, with nothing in any cache, and what the artifact weighs.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from neoc.compile import frontends
+from neoc.bench.trees_models import MODELS, Model
+from neoc.bench.trees_peers import Peers, Subject, peers
+from neoc.bench.trees_proof import opened
+from neoc.compile import CompileOptions, compile_model, frontends
+from neoc.compile.contracts import Session
 from neoc.compile.machine import fingerprint
-from neoc.compile.measure import interleave, ratio, time_calls
-from neoc.compile.options import CompileOptions
-from neoc.kernels.trees.compiler import compile_ensemble
-from neoc.kernels.trees.isa import isa_of
-from neoc.targets.engines.trees_program import take_apart
-from neoc.targets.host import detect
+from neoc.compile.measure import Ratio, Samples, interleave, ratio, time_calls
+from neoc.targets import get_target
 
 START, END = "<!-- table -->", "<!-- /table -->"
 ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Model:
-    name: str
-    rounds: int
-    parameters: dict[str, Any]
-    data: Callable[[], tuple[np.ndarray, np.ndarray]]
-    batch: float
-    """how many times the best peer is aimed at, on 10,000 rows"""
-    single: float | None = None
-
-
-def synthetic(features: int = 30, rows: int = 20_000, missing: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-    """A sum of products, a sine and steps, with noise: a class."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, features)).astype(np.float32)
-    score = x[:, 0] * x[:, 1] + np.sin(3 * x[:, 2]) + x[:, 3] - (x[:, 4] > 0.3) + 0.5 * x[:, 5] * x[:, 6] * x[:, 7]
-    x[rng.random(x.shape) < missing] = np.nan
-    return x, (score + rng.normal(size=rows) > 0).astype(int)
-
-
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
-    return x.astype(np.float32), y
-
-
-_BINARY = {"objective": "binary:logistic", "eta": 0.05, "tree_method": "hist"}
-_LEAVES = _BINARY | {"grow_policy": "lossguide", "max_leaves": 64, "max_depth": 0}
-_CLASSES = {"objective": "multi:softprob", "num_class": 10, "eta": 0.05, "tree_method": "hist", "max_depth": 6}
-MODELS = (
-    Model("1,000 trees, depth 6", 1000, _BINARY | {"max_depth": 6}, synthetic, 25, 10),
-    Model("500 trees, depth 8", 500, _BINARY | {"max_depth": 8}, synthetic, 10, 10),
-    Model("digits, 1,000 trees, 10 classes", 100, _CLASSES, digits, 20),
-    Model("max_bin 1024", 500, _BINARY | {"max_depth": 6, "max_bin": 1024}, synthetic, 5),
-    Model("exact", 200, _BINARY | {"max_depth": 6, "tree_method": "exact"}, partial(synthetic, 10, 10_000), 5),
-    Model("500 features", 300, _BINARY | {"max_depth": 6}, partial(synthetic, 500, 4_000), 5),
-    Model("unbalanced, 64 leaves", 300, _LEAVES, synthetic, 5),
+ROTATING = 257
+SLOW_BATCHES = frozenset({"treelite"})
+"""an interpreter, which takes some twenty times as long for a batch: it would leave no rounds to the others"""
+COLUMNS = "| model | rows | threads | neoc | others | best peer / neoc | aimed at |"
+COSTS = (
+    "| model | trees | nodes | file to kernel | `neoc compile` with its proof | the model's file | artifact | of it |"
 )
 
 
-def _booster(model: Model, x: np.ndarray, y: np.ndarray, folder: Path) -> Any:
-    import xgboost
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
 
-    path = folder / f"{model.name.replace(' ', '-').replace(',', '')}.ubj"
-    if not path.exists():
-        made = xgboost.train(model.parameters | {"nthread": 2}, xgboost.DMatrix(x, y), model.rounds)
-        made.save_model(path)
-    booster = xgboost.Booster()
-    booster.load_model(path)
-    booster.set_param({"nthread": 1})
-    return booster, path
+    rows: int
+    threads: int
+    parts: list[np.ndarray]
+    aim: float | None
 
 
-def _peers(booster: Any, graph: Path, path: Path) -> dict[str, Callable[[np.ndarray], Any]]:
-    """name -> margins or predictions of rows, on one thread. graph: the ONNX file that neoc made of the model."""
-    import onnxruntime
+def cases(model: Model, rows: np.ndarray) -> list[Case]:
+    singles = [np.ascontiguousarray(rows[i : i + 1]) for i in range(ROTATING)]
+    return [
+        Case(ROWS, 1, [rows], model.batch),
+        Case(ROWS, 2, [rows], None),
+        Case(1, 1, singles, model.single),
+    ]
 
-    found: dict[str, Callable[[np.ndarray], Any]] = {
-        "xgboost": lambda x: booster.inplace_predict(x, predict_type="margin"),
-    }
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    found["onnxruntime"] = lambda x: session.run(["margin"], {"features": x})
-    try:
-        import treelite
 
-        forest = treelite.frontend.load_xgboost_model(str(path))
-        found["treelite"] = lambda x: treelite.gtil.predict(forest, x, nthread=1, pred_margin=True)
-    except Exception as error:
-        print(f"treelite is left out: {str(error).splitlines()[0]}", file=sys.stderr)
-    return found
+def run(model: Model, chosen: argparse.Namespace) -> tuple[list[str], str, dict[str, str]]:
+    """(rows of the table, its row of costs, peers that were left out and why)."""
+    path = model.trained(chosen.folder)
+    program = frontends.load(path, {}, CompileOptions(use_cache=False))
+    assert program.source is not None
+    assert program.source.graph is not None
+    dtype = program.signature.inputs[0].dtype
+    x = model.data()[0]
+    rows = np.ascontiguousarray(np.resize(x, (ROWS, x.shape[1])), dtype)
+    subject = Subject(model.library, path, program.source.graph, chosen.peer_seconds, chosen.folder / "llvmlite-0.44")
+    lines, left_out = [], dict[str, str]()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases(model, rows):
+            found = peers(subject, case.threads)
+            left_out |= found.left_out
+            if chosen.prepare:
+                continue
+            place = Path(folder) / f"{case.rows}-{case.threads}"
+            with opened(program, get_target("host"), place, case.threads) as session:
+                lines.append(_timed(model, case, session, found, chosen.seconds))
+            print(lines[-1], flush=True)
+    return lines, "" if chosen.prepare else cost(model, path), left_out
+
+
+def _timed(model: Model, case: Case, session: Session, found: Peers, seconds: float) -> str:
+    def ours(x: np.ndarray) -> np.ndarray:
+        return session.run({"features": x}, ["margin"])["margin"]
+
+    calls: dict[str, Callable[[np.ndarray], Any]] = {"neoc": ours, **found.calls}
+    if case.rows > 1:
+        calls = {name: call for name, call in calls.items() if name not in SLOW_BATCHES}
+    _check(model, case, calls)
+    entrants = {name: _rotating(call, case.parts) for name, call in calls.items()}
+    if case.rows == 1:
+        entrants["control"] = _rotating(lambda x: None, case.parts)
+    samples = interleave(entrants, budget_s=seconds)
+    return line(model.name, case, samples)
+
+
+def _check(model: Model, case: Case, calls: dict[str, Callable[[np.ndarray], Any]]) -> None:
+    """That everyone computes the model: neoc what its library does, the others within what float32 sums may differ."""
+    for x in case.parts[:3]:
+        want = np.asarray(calls[model.library](x))
+        got = np.asarray(calls["neoc"](x)).reshape(want.shape)
+        if model.library == "xgboost" and got.tobytes() != want.tobytes():
+            raise SystemExit(f"{model.name}: margins differ from XGBoost's")
+        for name, call in calls.items():
+            found = np.asarray(call(x), np.float64).reshape(want.shape)
+            if not np.allclose(found, want, rtol=1e-4, atol=1e-4):
+                raise SystemExit(f"{model.name}: {name} computes something else than {model.library}")
 
 
 def _rotating(call: Callable[[np.ndarray], Any], parts: list[np.ndarray]) -> Callable[[int], np.ndarray]:
@@ -112,11 +120,73 @@ def _rotating(call: Callable[[np.ndarray], Any], parts: list[np.ndarray]) -> Cal
     return partial(time_calls, lambda: call(next(turn)))
 
 
+def line(name: str, case: Case, samples: dict[str, Samples]) -> str:
+    """A row of the table."""
+    others = {n: ratio(s, samples["neoc"]) for n, s in samples.items() if n not in ("neoc", "control") and s.blocks}
+    best = min(others, key=lambda n: others[n].median)
+    scale, unit = (1e6, "ms") if case.rows > 1 else (1e3, "us")
+    mine = f"{samples['neoc'].median_ns / scale:.4g} {unit}"
+    if "control" in samples:
+        mine += f", p99/p50 {tail(samples['neoc'], samples['control']):.2f}"
+    listed = ", ".join(f"{n} {samples[n].median_ns / scale:.4g}" for n in others)
+    cells = (
+        name,
+        f"{case.rows:,}",
+        case.threads,
+        mine,
+        listed,
+        _gain(best, others[best]),
+        _aimed(case.aim, others[best]),
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _gain(best: str, r: Ratio) -> str:
+    return f"**{r.median:.1f}x** ({r.low:.1f} to {r.high:.1f}) {best}"
+
+
+def _aimed(aim: float | None, r: Ratio) -> str:
+    return "-" if aim is None else f"{aim:g}x: {'yes' if r.low >= aim else 'no'}"
+
+
+def tail(samples: Samples, control: Samples) -> float:
+    """p99 over p50, after taking away the same percentiles of an empty call over the same rotating rows."""
+    p50, p99 = np.percentile(samples.ns, [50, 99]) - np.percentile(control.ns, [50, 99])
+    return float(p99 / p50)
+
+
+# ---- what compiling costs ------------------------------------------------------------------------------
+
+
+def cost(model: Model, path: Path) -> str:
+    """A row of the second table: seconds and bytes."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, NEOC_CACHE_DIR=folder):
+        options = CompileOptions(use_cache=False, engines=("trees",), race_seconds=0.2)
+        start = time.perf_counter()
+        program = frontends.load(path, {}, options)
+        opened(program, get_target("host"), Path(folder) / "built").close()
+        kernel = time.perf_counter() - start
+        start = time.perf_counter()
+        made = compile_model(path, "host", options, output=Path(folder) / "m.neoc")
+        whole = time.perf_counter() - start
+        size, source = made.path.stat().st_size, path.stat().st_size
+    from neoc.bench.trees_proof import parsed
+
+    e = parsed(program)
+    sizes = f"{source / 1e6:.2f} MB | {size / 1e6:.2f} MB | {size / source:.2f}x"
+    text = f"| {model.name} | {e.trees:,} | {e.nodes:,} | {kernel:.2f} s | {whole:.2f} s | {sizes} |"
+    print(text, flush=True)
+    return text
+
+
+# ---- the page ------------------------------------------------------------------------------------------
+
+
 def _versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     found = []
-    for name in ("xgboost", "onnxruntime", "treelite"):
+    for name in ("xgboost", "xgboost-cpu", "lightgbm", "onnxruntime", "treelite", "tl2cgen", "lleaves"):
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -124,64 +194,43 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def run(model: Model, seconds: float, folder: Path) -> list[str]:
-    """The rows of the table for one model."""
-    x, y = model.data()
-    booster, path = _booster(model, x, y, folder)
-    program = frontends.load(path, {}, CompileOptions(use_cache=False))
-    assert program.source is not None
-    assert program.source.graph is not None
-    rows = np.ascontiguousarray(np.resize(x, (ROWS, x.shape[1])))
-    ours = compile_ensemble(take_apart(program).ensemble, isa_of(detect().arch, detect().features))
-    want = booster.inplace_predict(rows, predict_type="margin").reshape(ROWS, -1)
-    if ours(rows).tobytes() != want.tobytes():
-        raise SystemExit(f"{model.name}: margins differ from XGBoost's")
-    calls: dict[str, Callable[[np.ndarray], Any]] = {"neoc": ours, **_peers(booster, program.source.graph, path)}
-    lines = []
-    cases: list[tuple[str, list[np.ndarray], float | None]] = [("10,000 rows", [rows], model.batch)]
-    cases.append(("1 row", [np.ascontiguousarray(rows[i : i + 1]) for i in range(257)], model.single))
-    for what, parts, aim in cases:
-        # Treelite's interpreter takes some twenty times as long for a batch: it would leave no rounds to the others.
-        entrants = {n: _rotating(c, parts) for n, c in calls.items() if n != "treelite" or len(parts) > 1}
-        samples = interleave(entrants, budget_s=seconds)
-        others = {n: ratio(samples[n], samples["neoc"]) for n in entrants if n != "neoc" and samples[n].blocks}
-        best = min(others, key=lambda n: others[n].median)
-        scale, unit = (1e6, "ms") if len(parts) == 1 else (1e3, "us")
-        middle = samples["neoc"].median_ns / scale
-        listed = ", ".join(f"{n} {samples[n].median_ns / scale:.4g}" for n in others)
-        reached = "-" if aim is None else f"{aim:g}x: {'yes' if others[best].low >= aim else 'no'}"
-        gain = f"**{others[best].median:.1f}x** ({others[best].low:.1f} to {others[best].high:.1f}) {best}"
-        lines.append(f"| {model.name} | {what} | {middle:.4g} {unit} | {listed} | {gain} | {reached} |")
-        print(lines[-1], flush=True)
-    return lines
+def page(lines: Sequence[str], costs: Sequence[str], left_out: dict[str, dict[str, str]]) -> str:
+    """What stands between the marks: both tables, and who was left out."""
+    cpu = fingerprint()["machine"].get("cpu", "?")
+    text = [f"{cpu}, {_versions()}.", "", COLUMNS, "|---" * 7 + "|", *lines, "", COSTS, "|---" * 8 + "|", *costs]
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(
+        {(f"{peer}: {why}", model) for model, found in left_out.items() for peer, why in found.items()}
+    ):
+        reasons.setdefault(name, []).append(why)
+    if reasons:
+        text += ["", "Left out:", *(f"* {why} ({'; '.join(models)})" for why, models in reasons.items())]
+    return "\n".join(text)
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m neoc.bench.trees")
     parser.add_argument("--models", default="", help="parts of names, separated by ';'")
-    parser.add_argument("--seconds", type=float, default=20.0, help="budget of one row of the table")
+    parser.add_argument("--seconds", type=float, default=10.0, help="budget of one row of the table")
+    parser.add_argument("--peer-seconds", type=float, default=60.0, help="what a compiler of one model gets")
     parser.add_argument("--folder", type=Path, default=Path("build/trees"), help="where trained models are kept")
+    parser.add_argument("--prepare", action="store_true", help="train and compile, and time nothing")
     parser.add_argument("--write", type=Path)
     chosen = parser.parse_args(arguments)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     parts = [p for p in chosen.models.split(";") if p]
-    models = [m for m in MODELS if not parts or any(p in m.name for p in parts)]
-    lines = [line for m in models for line in run(m, chosen.seconds, chosen.folder)]
-    cpu = fingerprint()["machine"].get("cpu", "?")
-    head = f"{cpu}, {_versions()}; margins equal XGBoost's to the bit in every row."
-    text = "\n".join(
-        [
-            head,
-            "",
-            "| model | rows | neoc | others | best peer / neoc | aimed at |",
-            "|---|---|---|---|---|---|",
-            *lines,
-        ]
-    )
-    if chosen.write is not None:
-        page = chosen.write.read_text()
-        start, end = page.index(START) + len(START), page.index(END)
-        chosen.write.write_text(f"{page[:start]}\n{text}\n{page[end:]}")
+    lines, costs, left_out = [], [], dict[str, dict[str, str]]()
+    for model in MODELS:
+        if not parts or any(p in model.name for p in parts):
+            found, paid, left_out[model.name] = run(model, chosen)
+            lines += found
+            costs.append(paid)
+    text = page(lines, costs, left_out)
+    print(text)
+    if chosen.write is not None and not chosen.prepare:
+        old = chosen.write.read_text()
+        start, end = old.index(START) + len(START), old.index(END)
+        chosen.write.write_text(f"{old[:start]}\n{text}\n{old[end:]}")
     return 0
 
 

@@ -90,7 +90,7 @@ def levels(only: Sequence[str] = ()) -> dict[str, Target]:
     return {name: target for name, target in (found | {"host": host}).items() if not only or name in only}
 
 
-def opened(program: Program, target: Target, folder: Path) -> Session:
+def opened(program: Program, target: Target, folder: Path, threads: int = 1) -> Session:
     """The program as the engine compiles it for the target. Raises ValueError where it has gaps."""
     engine = Trees()
     if gaps := engine.gaps(program, target):
@@ -99,7 +99,7 @@ def opened(program: Program, target: Target, folder: Path) -> Session:
     folder.mkdir(parents=True)
     built = engine.build(program, target, variant, folder)
     members = {name: memoryview(path.read_bytes()) for name, path in built.members.items()}
-    return engine.open(members, program.signature, variant, 1, None)
+    return engine.open(members, program.signature, variant, threads, None)
 
 
 # ---- rows ---------------------------------------------------------------------------------------------
@@ -144,7 +144,8 @@ def _same(a: Array, b: Array) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _parsed(program: Program) -> Ensemble:
+def parsed(program: Program) -> Ensemble:
+    """The trees as the front end read them."""
     return form.parse(next(n for n in program.nodes() if n.op_type == "TreeEnsemble"))
 
 
@@ -167,12 +168,12 @@ def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 
         booster.save_model(path)
         options = CompileOptions(use_cache=False, pairs=(("iterations", "all"),))
         program = frontends.load(path, {}, options)
-        parsed = _parsed(program)
-        verdict = _described(name, parsed, rows)
+        trees = parsed(program)
+        verdict = _described(name, trees, rows)
         sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels(only).items()}
         verdict.same = dict.fromkeys(sessions, True)
         for k, size in enumerate(_chunks(rows)):
-            part = rows_around(parsed, x, size, k)
+            part = rows_around(trees, x, size, k)
             # A DMatrix that was predicted before answers from a cache: each chunk makes its own.
             matrix = xgboost.DMatrix(part, feature_types=types, enable_categorical=True, nthread=2)
             want = np.asarray(booster.predict(matrix, output_margin=True))
@@ -183,7 +184,7 @@ def prove_xgboost(name: str, recipe: recipes.Recipe, rows: int, emulated: int = 
                 _note(verdict, level, got, want.reshape(got.shape))
             if k == 0 and emulated:
                 _emulate(verdict, program, part[:emulated], want[:emulated])
-        _infinities(verdict, program, parsed, x, sessions["host"])
+        _infinities(verdict, program, trees, x, sessions["host"])
     return verdict
 
 
@@ -279,8 +280,8 @@ def _prove_outputs(
         path = Path(folder) / file
         save(path)
         program = frontends.load(path, {}, CompileOptions(use_cache=False))
-        parsed = _parsed(program)
-        verdict = _described(name, parsed, rows)
+        trees = parsed(program)
+        verdict = _described(name, trees, rows)
         try:
             sessions = {k: stack.enter_context(opened(program, t, Path(folder) / k)) for k, t in levels(only).items()}
         except ValueError as error:
@@ -289,7 +290,7 @@ def _prove_outputs(
         verdict.same = dict.fromkeys(sessions, True)
         dtype = program.signature.inputs[0].dtype
         for k, size in enumerate(_chunks(rows)):
-            part = rows_around(parsed, x.astype(dtype), size, k)
+            part = rows_around(trees, x.astype(dtype), size, k)
             if not nan:
                 part = np.nan_to_num(part, nan=1.5)
             with warnings.catch_warnings():
