@@ -53,7 +53,7 @@ def targets(x: Array, kind: str, seed: int = 2) -> Array:
     """Labels that depend on the columns.
 
     'real', 'positive', 'binary', 'class3', 'class10', 'two' and 'four' (targets), 'grade' (relevance, 0 to 3),
-    'huge' (about 1e30).
+    'huge' (about 1e15).
     """
     rng = np.random.default_rng(seed)
     clean = np.nan_to_num(x)
@@ -67,7 +67,7 @@ def targets(x: Array, kind: str, seed: int = 2) -> Array:
         "positive": lambda: np.exp(score / 4),
         "two": lambda: np.stack([score, score**2 - clean[:, 0]], axis=1),
         "four": lambda: np.stack([score, score**2, -score, np.cos(score)], axis=1),
-        "huge": lambda: score * 1e30,
+        "huge": lambda: score * 1e15,
     }
     return kinds[kind]()
 
@@ -85,12 +85,12 @@ class Recipe:
     """of the numeric columns: 1e-40 makes their thresholds denormal"""
 
     def rows_of(self, seed: int = 0) -> Array:
-        """What it is trained on, float32 [rows, features]."""
+        """What it is trained on, before `scale`: float32 [rows, features]."""
         missing = 0.0 if self.params.get("booster") == "gblinear" else self.missing
-        x = table(self.rows, self.features, seed, missing, self.categories)
-        if self.scale != 1:
-            x = (x.astype(np.float64) * self.scale).astype(np.float32)
-        return x
+        return table(self.rows, self.features, seed, missing, self.categories)
+
+    def scaled(self, x: Array) -> Array:
+        return x if self.scale == 1 else (x.astype(np.float64) * self.scale).astype(np.float32)
 
 
 _SOFTPROB = {"objective": "multi:softprob", "num_class": 3}
@@ -185,7 +185,9 @@ def xgboost(recipe: Recipe, seed: int = 0) -> tuple[Any, Array, list[str] | None
 
     x = recipe.rows_of(seed)
     types = ["c"] + ["q"] * (recipe.features - 1) if recipe.categories else None
-    matrix = library.DMatrix(x, targets(x, recipe.target), feature_types=types, enable_categorical=True, nthread=1)
+    wanted = targets(x, recipe.target)
+    x = recipe.scaled(x)
+    matrix = library.DMatrix(x, wanted, feature_types=types, enable_categorical=True, nthread=1)
     if recipe.target == "grade":
         matrix.set_group([20] * (recipe.rows // 20))
     params = {"nthread": 1, "seed": seed, "max_depth": 4, "verbosity": 0, **recipe.params}

@@ -64,6 +64,8 @@ def details(artifact: Artifact) -> Iterator[str]:
         witnesses = artifact.evidence.get("corroborated_by", [])
         who = f"{', '.join(witnesses)} computed the same" if witnesses else "nobody but the winner's library vouches"
         yield f"proof: largest relative error {worst:.1e} against {_judge(proof)} ({who})"
+        if same := [o["name"] for o in proof["outputs"] if o.get("identical") and not o["vacuous"]]:
+            yield f"every bit is the reference's in {', '.join(same)}"
         if "raw" in proof:
             yield _raw_proof(proof["raw"])
         if not proof["independent"]:
@@ -157,7 +159,7 @@ def show_verification(artifact: Artifact) -> None:
             o["name"],
             o["dtype"],
             "vacuous" if o["vacuous"] else "ok" if o["ok"] else "FAILED",
-            f"{o['relative']:.1e}" if isinstance(o["relative"], float) else o["relative"],
+            _error(o),
             o["why"],
         )
         for o in proof["outputs"]
@@ -224,6 +226,13 @@ def show_kernels(manifest: Mapping[str, Any]) -> None:
             console.table(
                 f"kernels for sm_{code['sm']} ({code['compiler']})", columns, rows, "occupancy is theoretical"
             )
+
+
+def _error(output: Mapping[str, Any]) -> str:
+    if output.get("identical"):
+        return "none: every bit"
+    relative = output["relative"]
+    return f"{relative:.1e}" if isinstance(relative, float) else str(relative)
 
 
 def show_race(artifact: Artifact) -> None:

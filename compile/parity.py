@@ -37,6 +37,8 @@ class OutputReport:
     why: str = ""
     moved: bool = True
     """False: vacuous, the reference's own output did not move when the inputs did"""
+    identical: bool = False
+    """whether every bit of every sample was the reference's"""
 
     @property
     def exact(self) -> bool:
@@ -66,6 +68,7 @@ class OutputReport:
             "rtol": self.rtol,
             "why": self.why,
             "vacuous": not self.moved,
+            "identical": self.identical,
         }
 
 
@@ -100,8 +103,10 @@ def compare(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
     if got.shape != want.shape:
         return refuse(f"shape is {got.shape}, not {want.shape}")
     if dtype == "string" or np.issubdtype(want.dtype, np.integer) or want.dtype.kind == "b":
-        return _compare_exact(name, dtype, got, want, rtol)
-    return _compare_floats(name, dtype, got, want, max(rtol, _resolution(want.dtype)))
+        report = _compare_exact(name, dtype, got, want, rtol)
+        return replace(report, identical=report.ok)
+    report = _compare_floats(name, dtype, got, want, max(rtol, _resolution(want.dtype)))
+    return replace(report, identical=report.ok and got.tobytes() == want.tobytes())
 
 
 def _resolution(dtype: np.dtype[Any]) -> float:
@@ -166,7 +171,8 @@ def _compare_maps(name: str, got: Any, want: Any, rtol: float) -> OutputReport:
 def worst(reports: Sequence[OutputReport]) -> OutputReport:
     """Of one output's reports over samples: the first failure, else the largest relative error."""
     failed = [r for r in reports if not r.ok]
-    return failed[0] if failed else max(reports, key=lambda r: r.relative)
+    found = failed[0] if failed else max(reports, key=lambda r: r.relative)
+    return replace(found, identical=all(r.identical for r in reports))
 
 
 def compare_all(

@@ -117,3 +117,14 @@ def test_the_report_is_json_able_even_when_nothing_can_be_measured() -> None:
 
     report = parity.compare("y", np.zeros(2, np.float32), np.zeros(3, np.float32), 1e-4)
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["max_abs_error"] == "inf"
+
+
+def test_identical_means_every_bit_of_every_sample() -> None:
+    one = {"x": np.array([1.0, -0.0, np.nan], np.float32)}
+    near = {"x": np.array([1.0, 0.0, np.nan], np.float32)}
+    labels = {"x": np.array([1, 2])}
+    assert parity.compare_all([one], [one], 1e-4, {"x": True})[0].as_dict()["identical"]
+    assert parity.compare_all([labels], [labels], 1e-4, {"x": True})[0].identical
+    (mixed,) = parity.compare_all([one, near], [one, one], 1e-4, {"x": True})
+    assert mixed.ok
+    assert not mixed.identical

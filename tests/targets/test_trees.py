@@ -49,6 +49,23 @@ def test_xgboost_end_to_end(tmp_path: Path) -> None:
     assert variant["level"] == "executed"
 
 
+@pytest.mark.needs("xgboost")
+def test_the_manifest_says_that_margins_have_every_bit_of_the_source(tmp_path: Path) -> None:
+    from neoc.bench import tree_recipes
+    from neoc.cli.summary import details
+
+    booster, _, _ = tree_recipes.xgboost(tree_recipes.XGBOOST["partitioned-categories"])
+    booster.save_model(tmp_path / "m.json")
+    options = CompileOptions(engines=("trees",))
+    artifact = compile_model(tmp_path / "m.json", "host", options, output=tmp_path / "m.neoc")
+    proof = artifact.manifest["verification"]
+    outputs = {o["name"]: o for o in proof["outputs"]}
+    assert proof["reference"].startswith("XGBoost")
+    assert outputs["margin"]["identical"]
+    assert not outputs["margin"]["vacuous"]
+    assert any(line.startswith("every bit is the reference's in") and "margin" in line for line in details(artifact))
+
+
 @pytest.mark.parametrize("total", ["f32-sequential", "f64"])
 def test_classes_sets_and_labels(total: str, tmp_path: Path) -> None:
     ensemble = drawn(4, trees=30, height=5, full=0.9, targets=3, total=total, modes=ALL_MODES)
