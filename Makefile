@@ -68,6 +68,8 @@ bench-kernels: $(FULL)  ## the kernels against OpenCV, Pillow, scikit-learn, num
 
 bench-trees: $(FULL)  ## tree models against XGBoost and its peers: the table of docs/tree-compiler.md
 	@$(PIP) -e '.[$(EXTRAS),trees-bench]' </dev/null
+	@# The last LLVM that lleaves compiles with; it only ever meets it in a process of its own.
+	@[ -d build/trees/llvmlite-0.44 ] || $(PY) -m pip --quiet install --no-deps --target build/trees/llvmlite-0.44 llvmlite==0.44.0 </dev/null
 	@$(PY) -m neoc.bench.trees --write docs/tree-compiler.md $(ARGS) </dev/null
 
 prove-trees: $(FULL)  ## 60 XGBoost ensembles, LightGBM and scikit-learn models to the bit: the proof in docs/tree-compiler.md

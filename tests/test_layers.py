@@ -21,7 +21,7 @@ FRAMEWORKS = {
     "jax": "targets/engines/neuron/",
     "jaxlib": "targets/engines/neuron/",
     "lightgbm": ("compile/frontends/trees/lightgbm_adapter", "bench/tree"),
-    "llvmlite": "kernels/",
+    "llvmlite": ("kernels/", "bench/trees_peers"),
     "numba": "kernels/",
     "onnxruntime": ("targets/engines/onnxruntime", "bench/trees"),
     "openvino": "targets/engines/openvino",
