@@ -41,7 +41,7 @@ def _train_xgboost(model: Model, path: Path) -> None:
     import xgboost
 
     x, y = model.data()
-    xgboost.train(model.parameters | {"nthread": 2}, xgboost.DMatrix(x, y), model.rounds).save_model(path)
+    xgboost.train(model.parameters | {"nthread": 1}, xgboost.DMatrix(x, y), model.rounds).save_model(path)
 
 
 def _train_lightgbm(model: Model, path: Path) -> None:
@@ -49,7 +49,7 @@ def _train_lightgbm(model: Model, path: Path) -> None:
 
     x, y = model.data()
     data = lightgbm.Dataset(x.astype(np.float64), y)
-    settings = model.parameters | {"num_threads": 2, "verbosity": -1, "seed": 0}
+    settings = model.parameters | {"num_threads": 1, "verbosity": -1, "seed": 0}
     lightgbm.train(settings, data, model.rounds).save_model(str(path))
 
 
