@@ -1,8 +1,8 @@
 """`make emulated`: real models compiled for ARM chips and run by qemu as those chips, each compared with its source.
 
-A row is one `compile_model` with one engine: the level that it reached, the CPU model that ran it, the largest relative
-error of any output, what that is measured against, the instructions of one inference where they can be counted, and
-the seconds that compiling and checking took here. Nothing says how fast a chip would be.
+A row is one engine's build of one model for one chip: the level that it reached, the CPU model that ran it, the largest
+relative error of any output, what that is measured against, the instructions of one inference where they can be
+counted, and the seconds that building and checking took here. Nothing says how fast a chip would be.
 
 usage: python -m neoc.bench.emulated [--target NAME]... [--no-counts] [--json FILE] [MODEL...]
 """
@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from neoc.bench import torch_models, tree_models, zoo
-from neoc.compile import compile_model, registry
-from neoc.compile.artifact import Artifact
-from neoc.compile.contracts import Engine, Level, Target, TensorSpec, dtype_of
+from neoc.compile import compile_model
+from neoc.compile.build import Workshop, build_all, workshop
+from neoc.compile.contracts import Level, Plan, Target, level_of
 from neoc.compile.errors import NeocError, WrongDevice
-from neoc.compile.inputs import load_data
 from neoc.compile.options import CompileOptions, InputBinding
 from neoc.compile.pipeline import lower
+from neoc.compile.plan import views
+from neoc.compile.program import Program
+from neoc.compile.verify import Verified, verify_all
 from neoc.targets import get_target, guest, instructions, open_artifact
 
 Shapes = dict[str, tuple[int, ...]]
@@ -81,67 +82,56 @@ def _zoo(name: str) -> tuple[Path, Path | None]:
     return entry.path, None
 
 
-def engines_of(model: Path, options: CompileOptions, target: Target) -> list[Engine]:
-    """Those of the target's engines that take the whole model."""
-    program = lower(model, options)
-    engines = [registry.load_engine(name) for name in target.engines]
-    return [engine for engine in engines if engine.missing() is None and not engine.gaps(program, target)]
-
-
-def measure(subject: Subject, name: str, folder: Path, counted: bool) -> Iterator[Row]:
-    """A row for each engine that takes the model."""
-    target = get_target(name)
+def measure(subject: Subject, targets: Sequence[str], folder: Path, counted: bool) -> Iterator[Row]:
+    """A row for each target and each engine that takes the model; the source is asked once for all of them."""
     model, data = subject.prepare(folder)
     bound = {key: InputBinding(shape) for key, shape in subject.shapes.items()}
     options = CompileOptions(inputs=bound, data=data, use_cache=False)
-    for engine in engines_of(model, options, target):
-        yield _row(subject, target, engine, model, options, folder, counted)
+    program = lower(model, options)
+    with workshop(options, lambda stage, detail: None) as shop:
+        for target in map(get_target, targets):
+            for view in views(program, target, options):
+                if view.plans:
+                    yield _row(shop, subject.name, program, target, view.plans[0], counted)
 
 
-def _row(
-    subject: Subject,
-    target: Target,
-    engine: Engine,
-    model: Path,
-    options: CompileOptions,
-    folder: Path,
-    counted: bool,
-) -> Row:
-    cpu = str(target.fact("emulated_as", "-"))
+def _row(shop: Workshop, name: str, program: Program, target: Target, plan: Plan, counted: bool) -> Row:
+    """What `compile_model` does with one candidate: build it, prove it, say how far."""
+    engine, cpu = plan.steps[0].engine, str(target.fact("emulated_as", "-"))
     begin = time.monotonic()
-    place = folder / f"{target.name}.{engine.name}.neoc"
-    try:
-        artifact = compile_model(model, target, replace(options, engines=(engine.name,)), output=place)
-    except NeocError as error:
-        seconds = time.monotonic() - begin
-        return Row(subject.name, target.name, cpu, engine.name, "failed", None, "", None, seconds, str(error))
+    candidates = build_all(shop, [plan], target)
+    verified = verify_all(shop, program, target, candidates)
     seconds = time.monotonic() - begin
-    proof = artifact.manifest["verification"]
-    errors = [o["relative"] for o in proof["outputs"] if not o["vacuous"]]
-    worst = max((e if isinstance(e, float) else float("inf") for e in errors), default=None)
-    judge = proof["judged_by"].partition(" ")[0] or "-"
-    count = _counted(artifact, options.data) if counted else None
-    return Row(subject.name, target.name, cpu, engine.name, artifact.level, worst, judge, count, seconds, proof["why"])
+    shop.rest()
+    if not verified:
+        return Row(name, target.name, cpu, engine, "failed", None, "", None, seconds, str(shop.losses[-1].error))
+    (proof,) = verified
+    errors = [report.relative for report in proof.reports if report.moved]
+    worst = max((e if math.isfinite(e) else math.inf for e in errors), default=None)
+    level = level_of(proof.numerics, proof.candidate.built.toolchain)
+    judge = proof.judged_by.partition(" ")[0] or "-"
+    count = _counted(proof, program, target) if counted and worst is not None else None
+    return Row(name, target.name, cpu, engine, level, worst, judge, count, seconds, proof.why_not_further)
 
 
-def _counted(artifact: Artifact, data: Path | None) -> int | None:
-    """None, with the reason on standard error, where nothing here can count."""
-    signature = artifact.signature
-    if data is not None:
-        feeds = load_data(data, signature)[0]
-    else:
-        random = np.random.default_rng(0)
-        feeds = {spec.name: _drawn(spec, random) for spec in signature.inputs}
-    try:
-        return instructions.count(artifact, feeds).count
-    except NeocError as error:
-        print(f"{artifact.path.name}: {error}", file=sys.stderr)
+_uncounted: set[str] = set()
+"""engines of which counting has failed: it fails for every model alike"""
+
+
+def _counted(proof: Verified, program: Program, target: Target) -> int | None:
+    """Of one inference on the first sample; None, with the reason on standard error, where nothing here can count."""
+    step = proof.candidate.step
+    if step.engine in _uncounted:
         return None
-
-
-def _drawn(spec: TensorSpec, random: np.random.Generator) -> np.ndarray:
-    dims = [d if isinstance(d, int) else 1 for d in spec.shape or ()]
-    return random.integers(0, 2, dims).astype(dtype_of(spec.dtype))
+    members = {name: memoryview(path.read_bytes()) for name, path in proof.candidate.built.members.items()}
+    feeds = proof.reference.fed[0] if proof.reference is not None else {}
+    try:
+        found = instructions.count_members(step.engine, members, program.signature, step.variant, target, feeds)
+    except NeocError as error:
+        _uncounted.add(step.engine)
+        print(f"{step.engine}: {error}", file=sys.stderr)
+        return None
+    return found.count
 
 
 def refused(folder: Path) -> str:
@@ -181,13 +171,12 @@ def main() -> int:
     rows: list[Row] = []
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for subject in chosen:
-        for target in arguments.target or TARGETS:
-            with tempfile.TemporaryDirectory(prefix="neoc-emulated-") as scratch:
-                for row in measure(subject, target, Path(scratch), not arguments.no_counts):
-                    rows.append(row)
-                    print(_line(row), flush=True)
-                    if not row.ok:
-                        print(row.why, file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix="neoc-emulated-") as scratch:
+            for row in measure(subject, arguments.target or TARGETS, Path(scratch), not arguments.no_counts):
+                rows.append(row)
+                print(_line(row), flush=True)
+                if not row.ok:
+                    print(row.why, file=sys.stderr)
     if not arguments.models:
         with tempfile.TemporaryDirectory(prefix="neoc-emulated-") as scratch:
             print(f"\nSVE code for graviton3 under -cpu cortex-a72: {refused(Path(scratch))}")

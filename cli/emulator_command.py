@@ -1,7 +1,8 @@
-"""neoc emulator prepare | status | clear"""
+"""neoc emulator prepare | status | count | clear"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -48,6 +49,28 @@ def clear() -> int:
 
     removed = guest.remove()
     print(f"removed {len(removed)} file systems")
+    return 0
+
+
+@app.command()
+def count(
+    artifact: Annotated[Path, typer.Argument(help="A .neoc file for an ARM target.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="An .npz whose arrays are named like the inputs.")],
+    as_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """Instructions of one inference on the first sample, by a plugin of qemu's. A count, never a time."""
+    from neoc.compile.artifact import Artifact
+    from neoc.compile.inputs import load_data
+    from neoc.targets import instructions
+
+    opened = Artifact.open(artifact)
+    found = instructions.count(opened, load_data(data, opened.signature)[0])
+    if as_json:
+        console.print_json({"instructions": found.count, "cpu": found.cpu, "by": dict(found.by)})
+        return 0
+    rows = [(name, f"{number:,}") for name, number in found.by.items()]
+    note = f"{found.count:,} without the interpreter; counts of a {found.cpu}, which say nothing of time"
+    console.table("instructions of one inference", ("code of", "instructions"), rows, note)
     return 0
 
 

@@ -242,7 +242,7 @@ def _qemu(folder: Path, modules: Sequence[str], progress: Progress) -> dict[str,
         if failure := _tried(guest, Path(own), modules):
             why.append(f"{own}: {failure}")
         elif shutil.which("qemu-arm") is not None and Path(own).with_name("qemu-arm").exists():
-            return {"folder": str(Path(own).parent), "version": _qemu_version(Path(own))}
+            return {"folder": str(Path(own).parent), "version": qemu_version(Path(own))}
     progress(f"qemu of Debian {QEMU_SUITE}")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         _debian(Path(scratch) / "q", QEMU_SUITE, _host_debian(), (QEMU_PACKAGE,), Path(scratch))
@@ -252,7 +252,7 @@ def _qemu(folder: Path, modules: Sequence[str], progress: Progress) -> dict[str,
     own_copy = folder / "qemu/qemu-aarch64"
     if failure := _tried(guest, own_copy, modules):
         raise _lacking("; ".join([*why, f"qemu of Debian {QEMU_SUITE}: {failure}"]))
-    return {"folder": "", "version": _qemu_version(own_copy)}
+    return {"folder": "", "version": qemu_version(own_copy)}
 
 
 def _tried(guest: Guest, qemu: Path, modules: Sequence[str]) -> str:
@@ -279,7 +279,8 @@ def _byte_code(guest: Guest, qemu: dict[str, str]) -> None:
     _run([*command, "-m", "compileall", "-q", "-x", _NOT_COMPILED, *folders], None)
 
 
-def _qemu_version(qemu: Path) -> str:
+def qemu_version(qemu: Path) -> str:
+    """What it says of itself; 'unknown' where it says nothing."""
     words = _run([str(qemu), "--version"], None).stdout.split()
     return words[2] if len(words) > 2 else "unknown"
 

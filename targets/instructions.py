@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from neoc.compile.artifact import Artifact
-from neoc.compile.contracts import Feeds, Session, Signature, Variant
+from neoc.compile.contracts import Feeds, Session, Signature, Target, Variant
 from neoc.compile.errors import MissingTool, NeocError, Unavailable
 from neoc.compile.files import write_atomically
 from neoc.compile.settings import Settings
@@ -56,18 +56,37 @@ class Instructions:
 
 def count(artifact: Artifact, feeds: Feeds) -> Instructions:
     """Instructions of one call on `feeds`. Raises MissingTool (no plugin, no emulator), Unavailable (why not here)."""
-    variant = artifact.variant(None)
-    facts, steps = artifact.manifest["target"], variant["steps"]
-    model = str(facts["facts"].get("emulated_as", ""))
-    if len(steps) != 1 or not model:
-        raise Unavailable("instructions cannot be counted", where=artifact.path.name, why="no one program of ARM code")
-    step = steps[0]
-    members = {name: artifact.read([path], whole=True)[path] for name, path in step["members"].items()}
-    if step["engine"] == "trees":
-        return _of_trees(members, next(iter(feeds.values())), facts["arch"], model)
-    if facts["arch"] != "aarch64":
-        raise Unavailable("instructions cannot be counted", where=artifact.path.name, why="nothing runs it under qemu")
-    return _of_session(step, members, artifact.signature, feeds, model)
+    steps = artifact.variant(None)["steps"]
+    if len(steps) != 1:
+        raise _unavailable("it has several steps")
+    (step,) = steps
+    contents = artifact.read(step["members"].values(), whole=True)
+    members = {name: contents[path] for name, path in step["members"].items()}
+    target = Target.from_dict(artifact.manifest["target"])
+    return count_members(step["engine"], members, artifact.signature, Variant.from_dict(step["variant"]), target, feeds)
+
+
+def count_members(
+    engine: str,
+    members: Mapping[str, memoryview],
+    signature: Signature,
+    variant: Variant,
+    target: Target,
+    feeds: Feeds,
+) -> Instructions:
+    """The same of what an engine built. Raises MissingTool, Unavailable."""
+    model = str(target.fact("emulated_as", ""))
+    if not model:
+        raise _unavailable(f"qemu does not stand in for {target.title}")
+    if engine == "trees":
+        return _of_trees(members, next(iter(feeds.values())), target.arch, model)
+    if target.arch != "aarch64":
+        raise _unavailable(f"nothing runs {engine}'s {target.arch} code under qemu")
+    return _of_session(engine, members, signature, variant, feeds, model)
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable("instructions cannot be counted", why=why)
 
 
 # ---- the plugin ------------------------------------------------------------------------------
@@ -167,7 +186,7 @@ def _of_trees(members: Mapping[str, memoryview], rows: np.ndarray, arch: str, mo
 
 
 def _of_session(
-    step: Mapping[str, Any], members: Mapping[str, memoryview], signature: Signature, feeds: Feeds, model: str
+    engine: str, members: Mapping[str, memoryview], signature: Signature, variant: Variant, feeds: Feeds, model: str
 ) -> Instructions:
     from neoc.compile.worker import Worker
 
@@ -176,7 +195,6 @@ def _of_session(
         raise MissingTool("instructions cannot be counted", why=found)
     qemu, path = plugin("aarch64")
     cpu = _counting_model(qemu, model)
-    variant = Variant.from_dict(step["variant"])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neoc-count-")))
         own = stack.enter_context(guest.own_packages())
@@ -189,11 +207,11 @@ def _of_session(
             files[name] = folder / name
             files[name].write_bytes(data)
         try:
-            session = worker.open(step["engine"], files, signature, variant, 1, None)
+            session = worker.open(engine, files, signature, variant, 1, None)
             told, _ = session.drive("neoc.targets.instructions:marked", [feeds], {"repeats": REPEATS})
         except NeocError as error:
-            why = f"this qemu cannot run {step['engine']}: {error.why or error.what}"
-            raise Unavailable("instructions cannot be counted", why=why) from error
+            version = guest.qemu_version(Path(qemu))
+            raise _unavailable(f"qemu {version} cannot run {engine}: {error.why or error.what}") from error
         worker.close()
         before, after = _tables(folder / "out")[:2]
     return _attributed(before, after, told["maps"], cpu)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -22,6 +23,14 @@ from neoc.targets.engines import tvm as tvm_module
 from neoc.targets.host import HostFacts
 
 EXACT = {"executor": "qemu"}
+
+
+class Zoo(Protocol):
+    """The fixture of conftest.py."""
+
+    def __call__(self, name: str) -> Path: ...
+
+    def data(self, name: str) -> Path: ...
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +101,18 @@ def test_what_is_forced_all_the_same_traps(compiled_cnn: Artifact) -> None:
         pytest.raises(WrongDevice, match="an instruction that a cortex-a72 does not have"),
     ):
         session.run({"x": np.ones((2, 3, 16, 16), np.float32)})
+
+
+@pytest.mark.needs("onnxruntime")
+def test_onnxruntime_itself_runs_there(arm_guest: guest.Guest, zoo: Zoo, tmp_path: Path) -> None:
+    options = CompileOptions(engines=("onnxruntime",), data=zoo.data("silero_vad_openvino_16k"))
+    model = zoo("silero_vad_openvino_16k")
+    artifact = compile_model(model, "rasp4b", options, output=tmp_path / "m.neoc")
+    assert artifact.level is Level.EMULATED
+    outputs = artifact.manifest["verification"]["outputs"]
+    assert all(o["ok"] and not o["vacuous"] and o["relative"] <= 1e-4 for o in outputs)
+    (package,) = (r for r in artifact.manifest["variants"][0]["requirements"] if r["kind"] == "package")
+    assert (package["name"], package["match"]) == ("onnxruntime", "exact")
 
 
 @pytest.mark.needs("llvmlite", "xgboost")
