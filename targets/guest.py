@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -31,7 +35,7 @@ from typing import Any
 from neoc.compile.errors import MissingTool
 from neoc.compile.settings import Settings
 
-FORMAT = 2
+FORMAT = 3
 """raised with every change to what lies in the folder"""
 SUITE, PYTHON = "bookworm", "3.11"
 """the Debian release of the file system, and its Python"""
@@ -44,7 +48,6 @@ TVM, TVM_RUNTIME = "apache-tvm", "tvm/lib/libtvm_runtime.so"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
 PROBE_CPU = "cortex-a53"
 _PREPARE = "prepare it with: neoc emulator prepare"
-_STEP_S = 900.0
 
 Progress = Callable[[str], None]
 
@@ -77,9 +80,8 @@ class Guest:
         return str(self.facts["qemu"]["version"])
 
     def qemu(self, arch: str) -> Path:
-        """The emulator of 'aarch64' or 'arm'."""
-        own = self.folder / "qemu" / f"qemu-{arch}"
-        return own if own.exists() else Path(str(self.facts["qemu"]["folder"])) / f"qemu-{arch}"
+        """The emulator of 'aarch64' or 'arm': the machine's own that passed, else the one in the folder."""
+        return Path(self.facts["qemu"].get(arch) or self.folder / "qemu" / f"qemu-{arch}")
 
     def has(self, package: str) -> str | None:
         """The version of a package in it; None where it lacks that."""
@@ -101,26 +103,42 @@ def find() -> Guest | str:
         return "NEOC_EMULATION=0 keeps qemu out of it"
     folder = _folder(_parts())
     if (folder / "facts.json").is_file():
-        return Guest(folder)
+        made = Guest(folder)
+        if made.qemu("aarch64").is_file():
+            return made
+        return f"the qemu that it was made with is gone: {made.qemu('aarch64')}; neoc emulator clear, then prepare"
     return f"there is no ARM file system to run it in; {_PREPARE}"
 
 
-def prepare(progress: Progress = lambda line: None) -> Guest:
-    """Make the file system, once; another process that makes it is waited for. Raises MissingTool, with the reason."""
-    from filelock import FileLock
+def prepare(progress: Progress = lambda line: None, budget_s: float = 1800.0) -> Guest:
+    """Make the file system, once; another process that makes it is waited for. Raises MissingTool, with the reason.
+
+    budget_s: bound on all of it: a mirror may neither answer nor refuse.
+    """
+    from filelock import FileLock, Timeout
 
     parts = _parts()
     folder = _folder(parts)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if (folder / "facts.json").is_file():
-            return Guest(folder)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            made = Path(scratch) / "made"
-            made.mkdir()
-            _make(made, parts, progress)
-            os.rename(made, folder)
+    _until.set(time.monotonic() + budget_s)
+    try:
+        with FileLock(folder.with_suffix(".lock"), timeout=budget_s):
+            if not (folder / "facts.json").is_file():
+                _publish(folder, parts, progress)
+    except Timeout as error:
+        raise _lacking(f"another process has been making it for {budget_s:.0f} s") from error
     return Guest(folder)
+
+
+def _publish(folder: Path, parts: dict[str, Any], progress: Progress) -> None:
+    """The folder appears whole, or not at all."""
+    for left in folder.parent.glob(f".{folder.name}.*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        _make(made, parts, progress)
+        os.rename(made, folder)
 
 
 def remove() -> list[Path]:
@@ -237,22 +255,23 @@ def _pip(action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _qemu(folder: Path, modules: Sequence[str], progress: Progress) -> dict[str, str]:
     """The first qemu that imports `modules`: this machine's, else a newer one, kept in the folder."""
     guest, why = Guest(folder), []
-    for own in filter(None, (shutil.which("qemu-aarch64"), shutil.which("qemu-aarch64-static"))):
+    for own in filter(None, map(shutil.which, ("qemu-aarch64", "qemu-aarch64-static"))):
         progress(f"trying {own}")
         if failure := _tried(guest, Path(own), modules):
             why.append(f"{own}: {failure}")
-        elif shutil.which("qemu-arm") is not None and Path(own).with_name("qemu-arm").exists():
-            return {"folder": str(Path(own).parent), "version": qemu_version(Path(own))}
+        else:
+            arm = shutil.which("qemu-arm") or shutil.which("qemu-arm-static") or ""
+            return {"aarch64": own, "arm": arm, "version": qemu_version(Path(own))}
     progress(f"qemu of Debian {QEMU_SUITE}")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         _debian(Path(scratch) / "q", QEMU_SUITE, _host_debian(), (QEMU_PACKAGE,), Path(scratch))
         (folder / "qemu").mkdir()
         for name in ("qemu-aarch64", "qemu-arm"):
             shutil.copy2(Path(scratch) / "q/usr/bin" / name, folder / "qemu" / name)
-    own_copy = folder / "qemu/qemu-aarch64"
-    if failure := _tried(guest, own_copy, modules):
+    kept = folder / "qemu/qemu-aarch64"
+    if failure := _tried(guest, kept, modules):
         raise _lacking("; ".join([*why, f"qemu of Debian {QEMU_SUITE}: {failure}"]))
-    return {"folder": "", "version": qemu_version(own_copy)}
+    return {"version": qemu_version(kept)}
 
 
 def _tried(guest: Guest, qemu: Path, modules: Sequence[str]) -> str:
@@ -273,7 +292,7 @@ def _byte_code(guest: Guest, qemu: dict[str, str]) -> None:
     the guest's otherwise. What fails here costs later starts their time, nothing else.
     """
     own = ".".join(map(str, sys.version_info[:2])) == PYTHON
-    emulator = guest.folder / "qemu/qemu-aarch64" if not qemu["folder"] else Path(qemu["folder"]) / "qemu-aarch64"
+    emulator = qemu.get("aarch64") or guest.folder / "qemu/qemu-aarch64"
     command = [sys.executable] if own else [str(emulator), "-L", str(guest.root), str(guest.python)]
     folders = [str(guest.root / "usr/lib" / f"python{PYTHON}"), str(guest.site)]
     _run([*command, "-m", "compileall", "-q", "-x", _NOT_COMPILED, *folders], None)
@@ -290,23 +309,39 @@ def _host_debian() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+"""when the time of the preparation at hand is over, by time.monotonic"""
+
+
 def _run(
     command: Sequence[str], scratch: Path | None, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """The command, ended with all that it started where the time is over."""
     env = {**os.environ, **(environment or {}), **({} if scratch is None else {"TMPDIR": str(scratch)})}
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
             env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=nothing,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
             errors="replace",
-            timeout=_STEP_S,
-            check=False,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
+    try:
+        out, errors = process.communicate(timeout=max(0.0, min(_until.get() - time.monotonic(), 1e6)))
+    except BaseException as error:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        return subprocess.CompletedProcess(command, 1, "", f"{command[0]} did not come to an end in time")
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:

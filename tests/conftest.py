@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             lacking = [reason for what in marker.args if (reason := lacks(what))]
             if lacking:
                 item.add_marker(pytest.mark.skip(reason="; ".join(lacking)))
+        if "arm_guest" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))  # the first of them makes the file system
         if not chosen and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: make test-slow runs it"))
 
@@ -155,7 +157,7 @@ def zoo() -> Zoo:
 def arm_guest() -> Guest:
     """The ARM file system in which qemu runs artifacts: made once a machine, skipped where it cannot be."""
     try:
-        return prepare()
+        return prepare(budget_s=300)
     except MissingTool as error:
         pytest.skip(f"needs the ARM file system: {error.why}")
 

@@ -211,6 +211,34 @@ def test_a_mirror_that_cannot_be_reached_leaves_nothing_behind(tmp_path: Path, m
     assert isinstance(guest.find(), str)
 
 
+def test_a_mirror_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "mmdebstrap"
+    tool.write_text("#!/bin/sh\nsleep 600\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("NEOC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(MissingTool, match="did not come to an end in time"):
+        guest.prepare(budget_s=0.5)
+    assert [p.suffix for p in (tmp_path / "cache/emulation").iterdir()] == [".lock"]
+
+
+def test_what_a_killed_process_left_is_swept_and_a_qemu_that_went_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(folder: Path, parts: object, progress: object) -> None:
+        (folder / "facts.json").write_text('{"qemu": {"version": "10", "aarch64": "/no/such/qemu"}, "wheels": {}}')
+
+    monkeypatch.setenv("NEOC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(guest, "_make", make)
+    left = tmp_path / "emulation" / f".{guest._folder(guest._parts()).name}.x"
+    (left / "made").mkdir(parents=True)
+    guest.prepare()
+    assert not left.exists()
+    found = guest.find()
+    assert isinstance(found, str)
+    assert "/no/such/qemu" in found
+
+
 def test_it_is_made_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -218,7 +246,9 @@ def test_it_is_made_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.Mo
 
     def make(folder: Path, parts: object, progress: object) -> None:
         made.append(folder)
-        (folder / "facts.json").write_text('{"qemu": {"version": "10", "folder": ""}, "wheels": {}}')
+        (folder / "qemu").mkdir()
+        (folder / "qemu/qemu-aarch64").touch()
+        (folder / "facts.json").write_text('{"qemu": {"version": "10"}, "wheels": {}}')
 
     monkeypatch.setenv("NEOC_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(guest, "_make", make)
