@@ -15,8 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch conformance conformance-neuron inferentia cubins emulated check-mutants clean
-	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins check-mutants clean
+	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins emulated optional-packages check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -103,6 +102,9 @@ cubins: $(FULL)  ## real models compiled for NVIDIA chips, what their kernels ta
 
 emulated: $(FULL)  ## real models compiled for ARM chips and run by qemu as those chips: the table of docs/arm.md
 	@$(PY) -m neoc.bench.emulated $(ARGS) </dev/null
+
+optional-packages:  ## what ARM artifacts are linked and run with, from the system's package manager (root, or sudo)
+	@.ci/optional-packages
 
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
