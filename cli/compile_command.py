@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neoc.cli import arguments, console
+from neoc.cli.job import Ticket, bounded
 from neoc.compile.errors import NeocError, UsageError
 
 if TYPE_CHECKING:
@@ -87,8 +89,12 @@ def command(
     """Compile MODEL for one or more targets, prove the result, race the candidates."""
     from neoc.compile.options import CompileOptions
 
-    if job is not None:
-        model, target, inputs, output, timeout = _from_job(job, model, target, inputs, output, timeout)
+    ticket = None if job is None else _ticket(job)
+    if ticket is not None:
+        asked = ticket.job
+        framework = None if model else asked.framework
+        model, target = model or asked.model, target or [asked.target]
+        inputs, option = inputs or list(asked.inputs), [*(f"{k}={v}" for k, v in asked.pairs), *(option or [])]
     if not model:
         raise UsageError("no model was named", fix="neoc compile MODEL --target NAME")
     if not target:
@@ -101,7 +107,7 @@ def command(
         arguments.check_positive(name, value)
     if tolerance is not None and not 0 <= tolerance < 1:
         raise UsageError(f"--tolerance must lie in [0, 1), not {tolerance}", fix="--tolerance 1e-4")
-    sections = _sections(process, job)
+    sections = _sections(process, ticket)
     if raw is not None and not sections["preprocess"]:
         raise UsageError("--raw needs a preprocess section", where=str(raw), fix="add --process FILE")
     options = CompileOptions(
@@ -127,34 +133,56 @@ def command(
         bucketing=arguments.bucketing(bucket or [], lengths or [], buckets, pad or []),
         trust_pickle=trust_pickle,
         use_cache=not no_cache,
+        framework=None if ticket is None else framework,
     )
-    return _compile_each(model, target, output, options, as_json)
+    if ticket is None:
+        return _compile_each(model, target, output, options, as_json)
+    with ticket.told() as made, bounded(ticket.job.max_runtime_s, str(job)):
+        return _compile_each(model, target, output, options, as_json, ticket, made)
 
 
-def _sections(process: Path | None, job: Path | None) -> dict[str, list[Any]]:
+def _ticket(job: Path) -> Ticket:
+    """The request, read; what of it means nothing here is said at once."""
+    from neoc.targets.job import read_job
+
+    request = read_job(job)
+    for note in request.notes:
+        console.note(f"{job.name}: {note}")
+    return Ticket(request, json.loads(job.read_text()))
+
+
+def _sections(process: Path | None, ticket: Ticket | None) -> dict[str, list[Any]]:
     """The steps of --process, and of the job where that names none."""
     if process is not None:
         from neoc.compile.process import read_sections
 
         return read_sections(process)
-    if job is not None:
-        from neoc.targets.job import read_job
-
-        request = read_job(job)
-        return {"preprocess": list(request.preprocess), "postprocess": list(request.postprocess)}
+    if ticket is not None:
+        return {"preprocess": list(ticket.job.preprocess), "postprocess": list(ticket.job.postprocess)}
     return {"preprocess": [], "postprocess": []}
 
 
-def _compile_each(model: str, names: list[str], output: Path | None, options: CompileOptions, as_json: bool) -> int:
+def _compile_each(
+    model: str,
+    names: list[str],
+    output: Path | None,
+    options: CompileOptions,
+    as_json: bool,
+    ticket: Ticket | None = None,
+    made: list[Artifact] | None = None,
+) -> int:
+    """ticket: the job that asks, whose output is a folder; what was made for it goes into `made`."""
     from neoc.compile.pipeline import compile_model
     from neoc.targets import get_target
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
     stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
     read = (model, options.data, options.raw_data, options.decision)
+    several = len(targets) > 1
+    if output is None and ticket is not None:
+        output, several = ticket.job.output, ticket.job.output is not None
     places = {
-        name: arguments.output_file(output, f"{stem}.{name}.neoc", several=len(targets) > 1, sources=read)
-        for name in targets
+        name: arguments.output_file(output, f"{stem}.{name}.neoc", several=several, sources=read) for name in targets
     }
     results: dict[str, Artifact | NeocError] = {}
     for name, target in targets.items():
@@ -166,8 +194,14 @@ def _compile_each(model: str, names: list[str], output: Path | None, options: Co
                     raise
                 results[name] = error
                 console.error(f"{name}: {error}")
+    done = [result for result in results.values() if not isinstance(result, NeocError)]
+    if made is not None:
+        made += done
     if as_json:
-        console.print_json({"model": model, "results": {n: _facts(r) for n, r in results.items()}})
+        answer: dict[str, Any] = {"model": model, "results": {n: _facts(r) for n, r in results.items()}}
+        if ticket is not None and done:
+            answer["job"] = ticket.description(done[0])
+        console.print_json(answer)
     else:
         _show(model, results)
     failed = [r.exit_status for r in results.values() if isinstance(r, NeocError)]
@@ -196,24 +230,3 @@ def _show(model: str, results: dict[str, Artifact | NeocError]) -> None:
         if not isinstance(result, NeocError):
             for line in summary.details(result):
                 print(f"{name}: {line}" if len(results) > 1 else line)
-
-
-def _from_job(
-    job: Path,
-    model: str,
-    target: list[str] | None,
-    inputs: list[str] | None,
-    output: Path | None,
-    timeout: float | None,
-) -> tuple[str, list[str] | None, list[str] | None, Path | None, float | None]:
-    """The arguments that a job request stands for; what the command line says comes first."""
-    from neoc.targets.job import read_job
-
-    request = read_job(job)
-    return (
-        model or request.model,
-        target or [request.target],
-        inputs or list(request.inputs),
-        output or request.output,
-        timeout or request.timeout_s,
-    )

@@ -11,11 +11,16 @@ from neoc.cli import console
 
 def command(
     name: Annotated[str | None, typer.Argument(help="One target, in full.", show_default=False)] = None,
+    neo: Annotated[bool, typer.Option("--neo", help="SageMaker Neo's 37 device names, and what serves each.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> int:
     """What neoc knows, what is usable here, and why not."""
     from neoc.targets import all_targets, get_target, neo_names
 
+    if neo and not as_json:
+        names = [(row.name, row.status, row.target or "-", row.why) for row in neo_names()]
+        console.table("", ("Neo's device", "status", "target", "why"), names)
+        return 0
     if name == "host":
         _measure_once()
     chosen = [get_target(name)] if name else list(all_targets())
@@ -40,7 +45,7 @@ def command(
     if name:
         _show_one(facts[0])
     else:
-        print("Neo device names resolve too: `neoc targets ml_c5`; `neoc targets --json` lists all of them.")
+        print("Neo device names resolve too: `neoc targets ml_c5`; `neoc targets --neo` lists all of them.")
     return 0
 
 

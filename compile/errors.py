@@ -6,7 +6,8 @@ NeocError                        one paragraph: what, where, why, what to do nex
 |   |-- ParityFailure            built, but computes something else
 |   |-- VacuousCheck             outputs do not move when inputs move: nothing was proven
 |   |-- PaddingChanges           outputs change when inputs are padded: buckets would compute something else
-|   `-- NoCandidate              every candidate was lost; each is named with its reason
+|   |-- NoCandidate              every candidate was lost; each is named with its reason
+|   `-- JobTimeout               a job ran longer than it allows itself
 |-- UsageError           exit 2  unusable arguments, input or output place
 |   |-- InvalidModel             the file is no model, or a broken one
 |   |-- InvalidInput             --input or --data does not fit the model
@@ -113,6 +114,10 @@ class VacuousCheck(NegativeVerdict):
 
 class PaddingChanges(NegativeVerdict):
     """The outputs change when the inputs are padded to the size of a bucket."""
+
+
+class JobTimeout(NegativeVerdict):
+    """A compilation job reached its MaxRuntimeInSeconds; everything that it had started was ended."""
 
 
 class NoCandidate(NegativeVerdict):

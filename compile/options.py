@@ -77,6 +77,8 @@ class CompileOptions:
     """what of `preprocess` moves into the graph: 'off'; 'exact': what changes no bit; 'near': float32 rounding too"""
     trust_pickle: bool = False
     """accept a source that is a Python pickle, which may run any code: it is unpickled in a worker"""
+    framework: str | None = None
+    """that the source must be of, as front ends name it ('' is ONNX); None: any"""
     example_inputs: object = field(default=None, repr=False, compare=False)
     """for a live torch module: the arguments that it is exported with (a tuple, or a dict of keyword arguments)"""
     seed: int = 0

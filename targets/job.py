@@ -1,8 +1,12 @@
-"""A CreateCompilationJob request, read as SageMaker Neo takes it, with file:// beside s3:// places."""
+"""A CreateCompilationJob request, read as SageMaker Neo takes it, with file:// beside s3:// places.
+
+Every field gets one of three answers: it is used, it is named in `notes` because it means nothing here, or the request
+is refused with the field, the reason and what to do. Sources: SageMaker's API reference, Neo's guide to compilation
+jobs; the shapes are those of botocore's service model, which the tests hold every documented request against.
+"""
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,27 +15,88 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from neoc.compile.errors import MissingTool, UsageError
-from neoc.compile.process import sections
+from neoc.compile.process import SECTIONS, sections
+from neoc.targets.job_inputs import input_arguments
+from neoc.targets.job_options import options_of, parse_options
+from neoc.targets.job_target import target_of
+
+FIELDS = {
+    *("CompilationJobName", "RoleArn", "ModelPackageVersionArn", "InputConfig", "OutputConfig", "VpcConfig"),
+    *("StoppingCondition", "Tags"),
+}
+FRAMEWORKS = {
+    "TENSORFLOW": "TensorFlow",
+    "KERAS": "Keras",
+    "ONNX": "",
+    "PYTORCH": "PyTorch",
+    "XGBOOST": "XGBoost",
+    "TFLITE": "TensorFlow Lite",
+    "SKLEARN": "scikit-learn",
+}
+"""Neo's name -> the framework that a front end names; ONNX has none"""
+_GONE = {
+    "MXNET": "MXNet was retired by its project; export the model to ONNX with its last release (mx2onnx)",
+    "DARKNET": "convert the network to ONNX first",
+}
 
 
 @dataclass(frozen=True)
 class Job:
+    """What `neoc compile` needs of a request. `max_runtime_s`: of the whole job; None without a bound."""
+
+    name: str
     model: str
     target: str
     inputs: tuple[str, ...]
     """as --input takes them"""
     output: Path | None
-    timeout_s: float | None
+    max_runtime_s: float | None
+    framework: str | None = None
+    """that the model must be of, as front ends name it ('' is ONNX); None: whatever it is"""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """as --option takes them"""
+    notes: tuple[str, ...] = ()
+    """what of the request means nothing here, one sentence each"""
     preprocess: tuple[Any, ...] = ()
     """neoc's own: SageMaker's request has no such field"""
     postprocess: tuple[Any, ...] = ()
 
 
 def read_job(path: Path) -> Job:
-    """The request in `path` (JSON). Raises UsageError naming the field that cannot be used."""
+    """The request in `path` (JSON). Raises UsageError naming the field that cannot be used, MissingTool for s3://."""
+    request = _request(path)
+    where = str(path)
+    source, output = _input_config(request, where), _field(request, where, "OutputConfig", dict)
+    _only(source, where, "InputConfig", {"S3Uri", "DataInputConfig", "Framework", "FrameworkVersion"})
+    known = {"S3OutputLocation", "TargetDevice", "TargetPlatform", "CompilerOptions", "KmsKeyId"}
+    _only(output, where, "OutputConfig", known)
+    if output.get("KmsKeyId"):
+        raise _not_served(where, "OutputConfig.KmsKeyId", "neoc writes its artifact in the clear", "encrypt the file")
+    framework = _framework(source, where)
+    compiler = parse_options(output.get("CompilerOptions"), where)
+    target = target_of(output, compiler, where)
+    chosen = options_of(compiler, target, where)
+    place = output.get("S3OutputLocation")
+    steps = sections(request, where, strict=False)
+    return Job(
+        name=str(request.get("CompilationJobName") or path.stem),
+        model=str(_local(str(_field(source, where, "S3Uri", str)), where)),
+        target=target,
+        inputs=input_arguments(source.get("DataInputConfig"), source.get("Framework"), chosen.dtype, where),
+        output=None if place is None else _local(str(place), where),
+        max_runtime_s=_limit(request.get("StoppingCondition"), where),
+        framework=framework,
+        pairs=chosen.pairs,
+        notes=(*_unused(request, source), *chosen.notes),
+        preprocess=tuple(steps["preprocess"]),
+        postprocess=tuple(steps["postprocess"]),
+    )
+
+
+def _request(path: Path) -> Mapping[str, Any]:
     try:
         request = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             "the job cannot be read",
             where=str(path),
@@ -40,79 +105,93 @@ def read_job(path: Path) -> Job:
         ) from error
     if not isinstance(request, dict):
         raise UsageError("the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request")
-    source = _field(request, path, "InputConfig", dict)
-    output = _field(request, path, "OutputConfig", dict)
-    stopping = request.get("StoppingCondition")
+    _only(request, str(path), "", {*FIELDS, *SECTIONS})
+    return request
+
+
+def _only(data: Mapping[str, Any], where: str, of: str, known: set[str]) -> None:
+    """Raises UsageError for a field that SageMaker does not know either."""
+    strangers = sorted(set(data) - known)
+    if strangers:
+        raise UsageError(
+            f"the job has a field that is not known: {of + '.' if of else ''}{strangers[0]}",
+            where=where,
+            fix=f"known are: {', '.join(sorted(known))}",
+        )
+
+
+def _input_config(request: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if "ModelPackageVersionArn" in request:
+        why = "a model package lies in SageMaker's registry"
+        raise _not_served(where, "ModelPackageVersionArn", why, "fetch the model and give InputConfig")
+    found: Mapping[str, Any] = _field(request, where, "InputConfig", dict)
+    return found
+
+
+def _framework(source: Mapping[str, Any], where: str) -> str | None:
+    name = source.get("Framework")
+    if name is None:
+        return None
+    if name in _GONE:
+        raise _not_served(where, f"Framework {name}", "no front end reads it", _GONE[name])
+    if name not in FRAMEWORKS:
+        raise UsageError(
+            f"Framework {name!r} is none of SageMaker's", where=where, fix=f"one of: {', '.join(FRAMEWORKS)}"
+        )
+    return FRAMEWORKS[name]
+
+
+def _limit(stopping: object, where: str) -> float | None:
     limit = stopping.get("MaxRuntimeInSeconds") if isinstance(stopping, dict) else None
-    if limit is not None and not (isinstance(limit, int | float) and limit > 0):
-        raise UsageError("MaxRuntimeInSeconds is no number above zero", where=str(path), fix="give whole seconds")
-    place = output.get("S3OutputLocation")
-    steps = sections(request, str(path), strict=False)
-    return Job(
-        model=str(_local(str(_field(source, path, "S3Uri", str)), path)),
-        target=_target(output, path),
-        inputs=_inputs(source.get("DataInputConfig"), path),
-        output=None if place is None else _local(str(place), path),
-        timeout_s=None if limit is None else float(limit),
-        preprocess=tuple(steps["preprocess"]),
-        postprocess=tuple(steps["postprocess"]),
-    )
+    if limit is not None and not (type(limit) is int and limit > 0):
+        raise UsageError("MaxRuntimeInSeconds is no number above zero", where=where, fix="give whole seconds")
+    return None if limit is None else float(limit)
 
 
-def _field(data: Mapping[str, Any], path: Path, name: str, kind: type) -> Any:
+def _unused(request: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if "VpcConfig" in request:
+        notes.append("VpcConfig: nothing leaves this machine")
+    if request.get("Tags"):
+        notes.append("Tags: the artifact carries none")
+    if "FrameworkVersion" in source:
+        version = source["FrameworkVersion"]
+        notes.append(f"FrameworkVersion {version}: the model is read as the file says, with the version installed here")
+    stopping = request.get("StoppingCondition")
+    for name in ("MaxWaitTimeInSeconds", "MaxPendingTimeInSeconds"):
+        if isinstance(stopping, dict) and name in stopping:
+            notes.append(f"{name}: the job does not wait for machines")
+    return notes
+
+
+def _field(data: Mapping[str, Any], where: str, name: str, kind: type) -> Any:
     value = data.get(name)
     if not isinstance(value, kind):
         raise UsageError(
             f"the job lacks {name}",
-            where=str(path),
+            where=where,
             why=f"found {type(value).__name__}, need {kind.__name__}",
             fix="see CreateCompilationJob in SageMaker's API reference",
         )
     return value
 
 
-def _local(uri: str, path: Path) -> Path:
-    parts = urlparse(uri)
-    if parts.scheme in ("", "file") and parts.netloc in ("", "localhost"):
+def _local(uri: str, where: str) -> Path:
+    try:
+        parts = urlparse(uri)
+    except ValueError as error:
+        raise UsageError(
+            f"the job names no place: {uri}", where=where, why=str(error), fix="write file:///path"
+        ) from error
+    if parts.scheme in ("", "file") and parts.netloc in ("", "localhost") and parts.path:
         return Path(unquote(parts.path))
     raise MissingTool(
         f"the job names a place that neoc does not reach: {uri}",
-        where=str(path),
-        why=f"{parts.scheme}:// needs a download",
+        where=where,
+        why=f"{parts.scheme}:// needs a download" if parts.scheme not in ("", "file") else "it names another host",
         fix="copy the file here and write file:///path in its stead",
     )
 
 
-def _target(output: Mapping[str, Any], path: Path) -> str:
-    device = output.get("TargetDevice")
-    if isinstance(device, str):
-        return device
-    platform = output.get("TargetPlatform")
-    if isinstance(platform, dict):
-        arch = {"X86_64": "x86-64", "ARM64": "aarch64"}.get(str(platform.get("Arch")))
-        if platform.get("Os") == "LINUX" and arch is not None and "Accelerator" not in platform:
-            return arch
-        raise UsageError(
-            f"TargetPlatform {json.dumps(platform)} is not served",
-            where=str(path),
-            why="neoc serves LINUX on X86_64 and ARM64 without an accelerator by platform",
-            fix="name a TargetDevice; `neoc targets` lists them",
-        )
-    raise UsageError("the job names no TargetDevice", where=str(path), fix="set OutputConfig.TargetDevice")
-
-
-def _inputs(config: object, path: Path) -> tuple[str, ...]:
-    """DataInputConfig: {'name': [1, 3, 224, 224]}, or {'name': {'shape': [...]}}; a dict literal or JSON text."""
-    if config is None:
-        return ()
-    try:
-        shapes: Any = ast.literal_eval(config) if isinstance(config, str) else config
-        pairs = {name: value["shape"] if isinstance(value, dict) else value for name, value in dict(shapes).items()}
-        return tuple(f"{name}={','.join(str(int(d)) for d in dims)}" for name, dims in pairs.items())
-    except (ValueError, TypeError, KeyError, SyntaxError) as error:
-        raise UsageError(
-            "DataInputConfig cannot be read",
-            where=str(path),
-            why=f"{config!r}: {error}",
-            fix='write {"input name": [1, 3, 224, 224]}',
-        ) from error
+def _not_served(where: str, what: str, why: str, fix: str) -> UsageError:
+    return UsageError(f"{what} is not served", where=where, why=why, fix=fix)

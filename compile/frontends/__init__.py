@@ -180,6 +180,13 @@ def load(source: object, inputs: Mapping[str, InputBinding], options: CompileOpt
     named, factory = _split_factory(os.fspath(source))
     path, front_end, found = _find(named, factory, inputs, options)
     keepers += found
+    if options.framework is not None and front_end.framework != options.framework:
+        raise InvalidModel(
+            f"the model is no {options.framework or 'ONNX'} model",
+            where=path.name,
+            why=f"it is read as {front_end.title}",
+            fix="name the framework that it is of",
+        )
     pairs = _known_options(front_end, options)
     if front_end.name == "onnx":
         from neoc.compile.frontends.onnx import load as load_onnx

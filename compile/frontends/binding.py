@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import onnx_ir as ir
@@ -18,6 +18,28 @@ Bound = tuple[str, tuple[Dim, ...], str]
 _LARGEST = 2**63 - 1
 
 
+def by_name(bindings: Mapping[str, InputBinding], names: Sequence[str], where: str) -> dict[str, InputBinding]:
+    """Bindings by the inputs' own names: '#1' is the second input; '#1:label' is the input `label`, and where there is
+    none of that name the second one. Raises InvalidInput for a position that there is not."""
+    found: dict[str, InputBinding] = {}
+    for key, binding in bindings.items():
+        place, _, label = key.removeprefix("#").partition(":")
+        if key in names or not key.startswith("#") or not place.isdecimal():
+            found[key] = binding
+        elif label in names:
+            found[label] = binding
+        elif int(place) < len(names):
+            found[names[int(place)]] = binding
+        else:
+            raise InvalidInput(
+                f"there is no input at position {place}",
+                where=where,
+                why=f"the model has {len(names)}",
+                fix=f"in this order: {', '.join(names) or 'none'}",
+            )
+    return found
+
+
 def bind(model: ir.Model, bindings: Mapping[str, InputBinding], where: str) -> tuple[Bound, ...]:
     """Bind in place. Returns (name, shape, dtype) of each binding, in the order of the model's inputs.
 
@@ -26,6 +48,7 @@ def bind(model: ir.Model, bindings: Mapping[str, InputBinding], where: str) -> t
     """
     values = {v.name or "": v for v in model.graph.inputs if v.name not in model.graph.initializers}
     specs = [spec_of(value) for value in values.values()]
+    bindings = by_name(bindings, list(values), where)
     for name in bindings:
         if name not in values:
             raise _misfit(f"there is no input named {name!r}", where, specs, name)

@@ -21,6 +21,7 @@ from typing import Any
 
 from neoc.compile.contracts import Session, Signature
 from neoc.compile.errors import InvalidInput, InvalidModel
+from neoc.compile.frontends.binding import by_name
 from neoc.compile.frontends.contract import GRAPH, Converted, Request
 from neoc.compile.frontends.torch_examples import example_tensors
 from neoc.compile.frontends.torch_onnx import innermost, leaf_names, write_onnx
@@ -79,10 +80,10 @@ class _Script:
 
     def __init__(self, module: Any, request: Request) -> None:
         self.module, self.where = module, request.path.name
-        self.inputs = dict(request.inputs)
         arguments = module.forward.schema.arguments[1:]
         self.constants = _constants(request.options.get("constants", ""), self.where)
         self._names = [a.name for a in arguments]
+        self.inputs = by_name(request.inputs, self._names, self.where)
         self._check(arguments)
         self.state: tuple[_Slot, ...] = ()
         self._rest: dict[str, Any] = {}

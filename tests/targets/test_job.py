@@ -39,7 +39,7 @@ def test_a_request_becomes_arguments(tmp_path: Path) -> None:
     assert job.target == "ml_c5"
     assert job.inputs == ("input=1,3,224,224",)
     assert job.output == Path("/out")
-    assert job.timeout_s == 900
+    assert job.max_runtime_s == 900
 
 
 @pytest.mark.parametrize(
