@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins emulated optional-packages check-mutants clean
+	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -90,6 +90,9 @@ conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against test
 
 conformance-neuron: $(FULL)  ## ONNX's 1,884 node tests through the HLO path, against tests/conformance/hlo_baseline.json
 	@$(PY) tests/conformance/run_hlo.py $(ARGS) </dev/null
+
+host-matrix: $(FULL)  ## every target against every host of tests/data/hosts.toml: who runs what, the slowest refusal
+	@$(PY) tests/targets/print_host_matrix.py $(ARGS) </dev/null
 
 check-mutants: $(FULL)  ## 200 faults planted in real models: does neoc check --target inf2 name each and nothing else
 	@$(PY) tests/fuzz/check_mutants.py $(ARGS) </dev/null

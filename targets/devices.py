@@ -5,6 +5,8 @@ Asked only where an artifact needs one, through files and libraries of the drive
 
 from __future__ import annotations
 
+import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +33,27 @@ def cuda_devices(compatible: Path = Path("/proc/device-tree/compatible")) -> set
     except OSError:
         words = []
     found = {f"cuda:{_TEGRA[word]}" for word in words if word in _TEGRA}
-    return found or _nvml_devices()
+    return found or _nvml_devices() or _smi_devices()
+
+
+def smi_devices(text: str) -> set[str]:
+    """GPUs in what `nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader` prints: 'Tesla T4, 7.5'."""
+    found = (re.fullmatch(r".+,\s*(\d+)\.(\d+)", line.strip()) for line in text.splitlines())
+    return {f"cuda:sm_{one[1]}{one[2]}" for one in found if one}
+
+
+def _smi_devices() -> set[str]:
+    """Where the library is not on the loader's path (WSL), but the program that brings its own way to it is."""
+    import subprocess
+
+    if (program := shutil.which("nvidia-smi")) is None:
+        return set()
+    words = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return set()
+    return smi_devices(done.stdout.decode(errors="replace")) if done.returncode == 0 else set()
 
 
 def _nvml_devices() -> set[str]:

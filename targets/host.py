@@ -39,6 +39,7 @@ _ARM_CORES = {
     (0x41, 0xC07): "cortex-a7",
     (0x41, 0xC08): "cortex-a8",
     (0x41, 0xC09): "cortex-a9",
+    (0x41, 0xC0D): "cortex-a17",  # its first revisions, sold as Cortex-A12: RK3288
     (0x41, 0xC0E): "cortex-a17",
     (0x41, 0xC0F): "cortex-a15",
     (0x41, 0xD03): "cortex-a53",

@@ -171,8 +171,8 @@ def test_any_name_of_a_dimension(tmp_path_factory: pytest.TempPathFactory, name:
 
 def test_inputs_by_their_place(model: Path) -> None:
     """'#1' is the second; a label that is a name means the input of that name, wherever it stands."""
-    found = bind(model, **{"#0": (1, 3, 8, 9), "#1:no_such_input": (4, 5)})
-    assert (found["image"], found["ids"]) == ((1, 3, 8, 9), (4, 5))
+    found = bind(model, **{"#0": (1, 3, 8, 9), "#1:no_such_input": (1, 5)})
+    assert (found["image"], found["ids"]) == ((1, 3, 8, 9), (1, 5))
     assert bind(model, **{"#0:ids": (4, 5)})["ids"] == (4, 5)
     with pytest.raises(InvalidInput, match=r"no input at position 4.*the model has 4.*image, ids"):
         bind(model, **{"#4": (1,)})
