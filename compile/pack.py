@@ -17,6 +17,7 @@ from neoc.compile.buckets import label
 from neoc.compile.build import Loss, Workshop
 from neoc.compile.choose import Chosen
 from neoc.compile.contracts import Numerics, Requirement, Target, level_of
+from neoc.compile.errors import OutputError
 from neoc.compile.measure import fingerprint
 from neoc.compile.modelled import bound
 from neoc.compile.plan import EngineView
@@ -79,18 +80,39 @@ def pack_artifact(
             manifest["verification"]["raw"] = prepared.raw.as_dict()
     objects = _raw(program, target, manifest)
     native = {name: path for decision in decisions for name, path in decision.members().items()}
+    beside = _beside(decisions[0], place)
     made = pack(place, manifest=manifest, members={**plain, **native, **objects}, evidence=evidence)
-    _write_beside(made, decisions[0])
+    _write_beside(made, beside)
     return made
 
 
-def _write_beside(artifact: Artifact, decision: Decision) -> None:
-    """What an engine made for use without neoc: each member standalone/X.h also lies beside the artifact, as NAME.h."""
-    members = artifact.manifest["variants"][0]["steps"][0]["members"]
-    found = {Path(name).suffix: path for name, path in members.items() if name.startswith(f"{BESIDE}/")}
-    if found:
-        stem = artifact.path.name.removesuffix(".neoc")
-        artifact.extract({f"{stem}{suffix}": path for suffix, path in found.items()}, artifact.path.parent)
+def _beside(decision: Decision, place: Path) -> dict[str, Path]:
+    """Member -> its place beside the artifact `place`, of what an engine made for use without neoc.
+
+    standalone/model.h of NAME.neoc goes to NAME.h. Raises OutputError for a file there that no former compilation, of
+    which the artifact is what shows, can have written.
+    """
+    stem = place.name.removesuffix(".neoc")
+    members = decision.chosen.candidate.built.members
+    found = {n: place.with_name(stem + Path(n).suffix) for n in members if n.startswith(f"{BESIDE}/")}
+    strangers = [path for path in found.values() if path.exists()]
+    if strangers and not place.exists():
+        raise OutputError(
+            "a file would be overwritten that is not of neoc's",
+            where=", ".join(str(path) for path in strangers),
+            why=f"what belongs to {place.name} is written there",
+            fix="name another output with -o, or move the file",
+        )
+    return found
+
+
+def _write_beside(artifact: Artifact, found: Mapping[str, Path]) -> None:
+    stored = artifact.manifest["variants"][0]["steps"][0]["members"]
+    artifact.extract({path.name: stored[name] for name, path in found.items()}, artifact.path.parent)
+    for ending in (".h", ".o", ".so") if found else ():
+        old = artifact.path.with_name(artifact.path.name.removesuffix(".neoc") + ending)
+        if old not in found.values():  # of a compilation before, that this one did not make again
+            old.unlink(missing_ok=True)
 
 
 def _manifest(

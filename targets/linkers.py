@@ -21,19 +21,25 @@ _ZIG = {"arm-linux-gnueabihf": ("arm-linux-gnueabihf", "-mcpu=cortex_a7")}
 
 @dataclass(frozen=True)
 class Linker:
-    """`command` takes gcc's arguments."""
+    """`command` takes gcc's arguments. Callable as TVM's `fcompile`, too."""
 
     name: str
     command: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
     package: str = ""
     """the Python distribution that it is from, if it is from one"""
+    output_format: str = "so"
+    object_format: str = "o"
 
     def shared(self, output: Path, objects: Sequence[Path]) -> None:
-        """Link a shared object that names no library and no path. Raises MissingTool where the linker fails."""
-        # -s, no build id: nothing that differs from build to build.
+        """Link a shared object that names no library to load. Raises MissingTool where the linker fails.
+
+        What it needs of the C and mathematics libraries, the loading process has.
+        """
+        # -s, no build id: nothing (sections with paths of temporary files) that differs from build to build.
         flags = ["-shared", "-fPIC", "-nostdlib", "-s", "-Wl,--build-id=none", "-Wl,-z,noexecstack"]
         done = subprocess.run(
-            [*self.command, *flags, "-o", str(output), *map(str, objects)],
+            [*self.command, *flags, "-o", str(output), *map(str, objects), *self.libraries],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,6 +53,9 @@ class Linker:
                 fix="install another one with: pip install ziglang",
             )
 
+    def __call__(self, output: str, objects: Sequence[str], options: object = None, **_: object) -> None:
+        self.shared(Path(output), [Path(name) for name in objects])
+
     def tools(self) -> dict[str, str]:
         """name -> version"""
         if self.package:
@@ -59,10 +68,10 @@ class Linker:
 def linker_for(triple: str) -> Linker | None:
     """A cross gcc, else the native compiler driver where it links for `triple`, else zig; None where there is none."""
     if cross := shutil.which(f"{triple}-gcc"):
-        return Linker(f"{triple}-gcc", (cross,))
-    if triple == f"{machine()}-linux-gnu" and (native := shutil.which("cc") or shutil.which("gcc")):
-        return Linker(Path(native).name, (native,))
+        return Linker(f"{triple}-gcc", (cross,), ("-lgcc",))
+    if triple == f"{machine()}-linux-gnu" and (native := shutil.which("gcc") or shutil.which("cc")):
+        return Linker(Path(native).name, (native,), ("-lgcc",) if Path(native).name == "gcc" else ())
     if importlib.util.find_spec("ziglang") is not None:
-        target = _ZIG.get(triple, (triple,))
-        return Linker("zig", (sys.executable, "-m", "ziglang", "cc", "-target", *target), "ziglang")
+        own, *flags = _ZIG.get(triple, (triple,))
+        return Linker("zig", (sys.executable, "-m", "ziglang", "cc", "-target", own, *flags), package="ziglang")
     return None

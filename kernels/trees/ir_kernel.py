@@ -36,6 +36,14 @@ class KernelWriter(RowWriter):
         return [*self.rank_functions(), *self.tree_functions(), *self.row_functions(), self._block(), self._main()]
 
     def _main(self) -> Function:
+        """The entry.
+
+        done = 0
+        do  left = n - done
+            left <= few_rows:  row(rows[done], margins[done]);               done += 1
+            else:              block(rows[done...], min(left, block's rows)); done += that
+        while done < n
+        """
         f = self.function(ENTRY, "ptr %args", internal=not self._exported)
         words = [f.load("i64", f.at("i64", "%args", str(k)), 8) for k in range(len(ARGUMENTS))]
         n = words[2]
@@ -64,6 +72,12 @@ class KernelWriter(RowWriter):
         return f.load("i64", f.at("i64", tables, str(HEADER.index(name))), 8)
 
     def _block(self) -> Function:
+        """Margins of up to a block of rows.
+
+        for target: sums[target][...] = base[target], for all rows of a block, there or not
+        ranks, lines, trees (`_evaluate`)
+        for row, target: margins[row][target] = sums[target][place(row)]
+        """
         f = self.function("block", "ptr %tables, ptr %rows, i64 %n, ptr %margins, ptr %scratch")
         size = self.isa.rows
         sums, targets = self.scratch(f, "sums"), self.header(f, "targets")
@@ -79,6 +93,7 @@ class KernelWriter(RowWriter):
         return f
 
     def _fill_sums(self, f: Function, sums: str, targets: str) -> None:
+        """sums[target][...] = base[target], 64 bytes at a time"""
         size, lanes = self.isa.rows * self.sum_bytes, 64 // self.sum_bytes
         kind, base = f"<{lanes} x {self.sums}>", self.section(f, "base")
         with f.loop(0, targets) as target:
@@ -87,6 +102,13 @@ class KernelWriter(RowWriter):
                 f.store(kind, value, f.at("i8", sums, f.add(f.mul(target, size), k)), 64)
 
     def _evaluate(self, f: Function, sums: str) -> None:
+        """All trees over the rows of a block.
+
+        for slot:  bits[slot] = ranks(rows, slot)
+        lines[0], lines[1] = all zeros, all ones
+        for group: lines[2...] = lines(bits)                  the cursors go on through tests, entries, trees, leaves
+                   sums += trees(lines, rows)
+        """
         bits, lines, numbers = (self.scratch(f, name) for name in ("bits", "lines", "numbers"))
         slots = self.section(f, "slots")
         if self.shape.levels:

@@ -1,4 +1,8 @@
-"""Values -> ranks -> lines of bits -> lines of tests."""
+"""Values -> ranks -> lines of bits -> lines of tests.
+
+ranks, a slot:   rows x -> rank, a byte a row (two above 255 boundaries) -> transposed: line k = bit k of every rank
+lines, a group:  rank >= r  =  high digits > h  |  high digits == h & lowest digit >= l;   a set = xor of such lines
+"""
 
 from __future__ import annotations
 
@@ -80,7 +84,7 @@ class RankWriter(Writer):
         return f.value(f"select i1 {self.is_nan(f, x)}, i64 0, i64 {place}")
 
     def _count(self, f: Function, spread: str, keys: str) -> str:
-        """How many of 16 keys are <= x."""
+        """How many of 16 keys are <= x: one comparison of 16 lanes, the bits of its mask counted."""
         test = "icmp sge" if self.integer_keys else "fcmp oge"
         mask = f.value(f"{test} {self._keys} {spread}, {keys}")
         if self.width == 16:  # no instruction makes a number of a mask: add the lanes up

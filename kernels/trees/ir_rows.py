@@ -1,4 +1,10 @@
-"""Few rows: one at a time, eight trees at once."""
+"""Few rows: one at a time, eight trees at once.
+
+row(tables, row, margins, scratch):
+  by masks (AVX-512 VBMI):  planes(row) -> bytes;  masks(bytes) -> 64 bits a tree;  eight trees' bits -> their leaves
+  by walking:               eight trees at a time, record by record
+  then, tree by tree:       sums[target] += leaf
+"""
 
 from __future__ import annotations
 
@@ -67,7 +73,11 @@ class RowWriter(RankWriter, TreeWriter):
     # --- by masks ---
 
     def _planes(self) -> Function:
-        """The bytes of a row: for each slot its rank, within stretches of 255; NaN is 0 or 255."""
+        """The bytes of a row: for each slot its rank, within stretches of 255; NaN is 0 or 255.
+
+        for slot: x = row[feature]; k = its rank, down the search tree
+                  for plane of the slot: *out++ = x is NaN ? the plane's byte : clamp(k - the plane's first, 0, 255)
+        """
         f = self.function("planes", "ptr %tables, ptr %row, ptr %planes")
         keys, words = self.section(f, "keys"), self.cursor(f, self.section(f, "planes"))
         slots = self.section(f, "slots")
@@ -92,7 +102,11 @@ class RowWriter(RankWriter, TreeWriter):
         return f
 
     def _masks(self) -> Function:
-        """masks[tree]: bit i says whether the row goes right at place i of the tree's upper six levels."""
+        """masks[tree]: bit i says whether the row goes right at place i of the tree's upper six levels.
+
+        for tree, four at a time: value[i] = bytes[plane of place i]     64 places by one vpermi2b
+                                  masks[tree] = value >= threshold       64 bits by one vpcmpub
+        """
         f = self.function("masks", "ptr %tables, ptr %planes, ptr %masks, i64 %trees")
         low, high = (f.load(self.bytes, f.at("i8", "%planes", str(k)), 64) for k in (0, 64))
         nodes = self.section(f, "row_nodes")

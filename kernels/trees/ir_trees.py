@@ -1,4 +1,9 @@
-"""Trees over lines, and trees that are walked."""
+"""Trees over lines, and trees that are walked.
+
+trees, a group:   by lines:   bits of the leaf's number, a line each -> transposed: number[row], a byte
+                  by walking: number[row], an int32, eight rows at a time
+                  then:       sums[target][row] += table[number[row]], for all rows of the block
+"""
 
 from __future__ import annotations
 
@@ -204,7 +209,11 @@ class TreeWriter(Writer):
             f.store(kind, f.value(f"fadd {kind} {f.load(kind, at, 64)}, {found[0]}"), at, 64)
 
     def place(self, f: Function, row: str) -> str:
-        """Where the sum of a row of a block is kept."""
+        """Where the sum of a row of a block is kept.
+
+        row itself; with leaves looked up by bytes, as `_interleaved` leaves them:
+        row & -64, then vector (row / per) % (16 / per) of 64 bytes, then quarter (row / 16) % 4, then row % per in it
+        """
         if self.lookup != "bytes":
             return row
         per = 16 // self.sum_bytes  # leaves in a quarter of a vector

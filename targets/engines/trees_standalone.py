@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neoc.compile.contracts import EngineOptions, Target
-from neoc.compile.errors import UnsupportedModel, UsageError
+from neoc.compile.errors import MissingTool, UnsupportedModel, UsageError
 from neoc.kernels.trees.layout import Layout
+from neoc.targets.elf import read_elf
 from neoc.targets.linkers import linker_for
 
 if TYPE_CHECKING:
@@ -138,8 +139,25 @@ def build(
             ),
         )
     linker.shared(library, [object_])
+    _accept(library.read_bytes(), target.arch, [export.name for export in exports])
     note = f"C functions {functions}: header, object file and shared object, linked by {linker.name}"
     return files, linker.tools(), note
+
+
+def _accept(library: bytes, arch: str, functions: Sequence[str]) -> None:
+    """Check what the linker made. Raises MissingTool: another linker is what helps."""
+    elf = read_elf(library)
+    wrong = ""
+    if elf.machine != arch or not elf.shared:
+        wrong = f"it is no shared object for {arch}"
+    elif missing := sorted(set(functions) - elf.exports):
+        wrong = f"it does not export {', '.join(missing)}"
+    elif strangers := sorted(elf.undefined - {"malloc", "free"}):
+        wrong = f"it needs {', '.join(strangers[:5])}"
+    if wrong:
+        raise MissingTool(
+            "the linker made no usable shared object", why=wrong, fix="pip install ziglang, compile again"
+        )
 
 
 def _features(program: Program) -> tuple[str, ...]:

@@ -11,11 +11,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +40,7 @@ from neoc.targets.elf import read_elf
 from neoc.targets.emulation import Emulated
 from neoc.targets.engines.tensors import chosen, closed
 from neoc.targets.host import machine
+from neoc.targets.linkers import linker_for
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -61,8 +59,6 @@ RUNTIME = "libtvm_runtime.so"
 
 _TRIPLES = {"aarch64": "aarch64-linux-gnu", "x86_64": "x86_64-linux-gnu", "armv7": "arm-linux-gnueabihf"}
 """architecture -> the triple that its linkers go by"""
-_ZIG = {"arm-linux-gnueabihf": ("arm-linux-gnueabihf", "-mcpu=cortex_a7")}
-"""triple -> what zig calls it"""
 _INSTALL = "install it with: pip install 'neoc[tvm]'"
 
 
@@ -74,7 +70,7 @@ class Tvm(Emulated):
     def missing(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:
             return f"TVM is not installed; {_INSTALL}"
-        if all(_linker(triple) is None for triple in _TRIPLES.values()):
+        if all(linker_for(triple) is None for triple in _TRIPLES.values()):
             return "no linker for shared objects was found; install one with: pip install ziglang"
         return None
 
@@ -104,7 +100,7 @@ class Tvm(Emulated):
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
         triple = str(target.fact("triple", _TRIPLES[target.arch]))
-        linker = _linker(triple)
+        linker = linker_for(triple)
         if linker is None:
             raise MissingTool(
                 f"no linker for {triple} was found",
@@ -222,56 +218,6 @@ def _importable(model: ir.Model) -> Any:
                 key = size.value or f"?{value.name}:{axis}"
                 value.shape[axis] = names.setdefault(key, f"d{len(names)}")
     return ir.to_proto(model)
-
-
-@dataclass(frozen=True)
-class _Linker:
-    """Callable as TVM's `fcompile`: objects in, shared object out."""
-
-    command: tuple[str, ...]
-    libraries: tuple[str, ...] = ()
-    package: str = ""
-    """the Python distribution that the linker is from, if it is from one"""
-    output_format: str = "so"
-    object_format: str = "o"
-
-    def __call__(self, output: str, objects: Sequence[str], options: object = None, **_: object) -> None:
-        # -nostdlib: TVM's objects need the C and mathematics libraries alone, which the loading process has. -s: what
-        # it takes out (debug sections with paths of temporary files) would differ from build to build.
-        flags = ["-shared", "-fPIC", "-nostdlib", "-s", "-Wl,--build-id=none"]
-        done = subprocess.run(
-            [*self.command, *flags, "-o", output, *objects, *self.libraries],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise MissingTool(
-                "the linker failed",
-                where=" ".join(self.command),
-                why=" ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}",
-                fix="install another one with: pip install ziglang",
-            )
-
-    def tools(self) -> dict[str, str]:
-        if self.package:
-            return _versions(self.package)
-        out = subprocess.run([self.command[0], "--version"], capture_output=True, text=True, check=False).stdout
-        return {Path(self.command[0]).name: out.splitlines()[0].split()[-1] if out.strip() else "unknown"}
-
-
-@cache
-def _linker(triple: str) -> _Linker | None:
-    """A cross gcc, else the native compiler driver where it links for `triple`, else zig."""
-    if cross := shutil.which(f"{triple}-gcc"):
-        return _Linker((cross,), ("-lgcc",))
-    if triple == f"{machine()}-linux-gnu" and (native := shutil.which("gcc")):
-        return _Linker((native,), ("-lgcc",))
-    if importlib.util.find_spec("ziglang") is not None:
-        own, *flags = _ZIG.get(triple, (triple,))
-        return _Linker((sys.executable, "-m", "ziglang", "cc", "-target", own, *flags), package="ziglang")
-    return None
 
 
 def _accept(library: bytes, arch: str) -> None:

@@ -19,7 +19,7 @@ from tree_models import rows_for, same_bits
 from neoc.bench import tree_recipes as trained_trees
 from neoc.compile import compile_model
 from neoc.compile.contracts import EngineOptions, Target
-from neoc.compile.errors import UnsupportedModel, UsageError
+from neoc.compile.errors import OutputError, UnsupportedModel, UsageError
 from neoc.compile.frontends import load
 from neoc.compile.options import CompileOptions
 from neoc.targets import get_target, open_artifact
@@ -185,6 +185,21 @@ def test_what_cannot_be_is_said(booster: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes the option form"):
         compile_model(booster, "host", replace(SHARED, engines=("onnxruntime",)), output=tmp_path / "m.neoc")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.needs("gcc")
+def test_no_file_of_the_users_is_overwritten(booster: Path, tmp_path: Path) -> None:
+    """An artifact that is there shows that the files beside it are an earlier compilation's."""
+    options = replace(SHARED, race_seconds=0.5, engines=("trees",))
+    (tmp_path / "m.h").write_text("mine")
+    with pytest.raises(OutputError, match="overwritten"):
+        compile_model(booster, "host", options, output=tmp_path / "m.neoc")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.h"]
+    (tmp_path / "m.neoc").write_bytes(b"of before")
+    (tmp_path / "m.so").write_bytes(b"of before")
+    compile_model(booster, "host", options, output=tmp_path / "m.neoc")
+    assert "neoc_predict" in (tmp_path / "m.h").read_text()
+    assert (tmp_path / "m.so").read_bytes()[:4] == b"\x7fELF"
 
 
 def test_names_of_outputs_become_functions() -> None:

@@ -84,10 +84,11 @@ class Cuda(Engine):
         return {**_versions("apache-tvm", "apache-tvm-ffi", "ziglang"), **compilers.versions()}
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
-        from neoc.targets.engines.tvm import _linker, _versions
+        from neoc.targets.engines.tvm import _versions
+        from neoc.targets.linkers import linker_for
 
         sm, triple = int(target.fact("sm")), str(target.fact("triple"))
-        linker, compiler = _linker(triple), compilers.find_compiler(sm)
+        linker, compiler = linker_for(triple), compilers.find_compiler(sm)
         if linker is None:
             raise MissingTool(f"no linker for {triple} was found", fix="install one with: pip install ziglang")
         if compiler is None:

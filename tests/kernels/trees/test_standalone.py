@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,12 @@ def predicted_here(case: str) -> np.ndarray:
 
 
 @pytest.mark.needs("gcc")
-@pytest.mark.parametrize("features", [f for _, f in LEVELS], ids=[n for n, _ in LEVELS])
-def test_a_c_program_has_the_bits_at_every_level(features: frozenset[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", [n for n, _ in LEVELS if n != "x86-64"])
+def test_a_c_program_has_the_bits_at_every_level(level: str, tmp_path: Path) -> None:
     if detect().arch != "x86_64":
         pytest.skip("needs an x86-64 processor")
-    isa = isa_of("x86_64", features)
-    for case in CASES:
+    isa = isa_of("x86_64", dict(LEVELS)[level])
+    for case in CASES if level == "host" else ["f32"]:
         found = answers(tmp_path, case, isa, "gcc", counts=(0, 1, 7, 513, 1100))
         assert same_bits(found[0], predicted_here(case))
         assert np.ptp(np.nan_to_num(found[0])) > 0.5
@@ -113,17 +114,49 @@ def test_a_c_program_has_the_bits_on_emulated_arm(
 
 
 @pytest.mark.needs("gcc")
-@pytest.mark.parametrize("poor", [False, True], ids=["from malloc", "without memory"])
-def test_several_threads_at_once(poor: bool, tmp_path: Path) -> None:
+def test_several_threads_at_once(tmp_path: Path) -> None:
+    """All but one take their scratch from malloc; where that has none to give, they are told, and try again."""
     e = drawn(2, trees=60, height=6, full=0.9)
     finish = Finish("float32", 1, (Op("Sigmoid", (0,), "float32", 1),), (1, 0))
-    isa = isa_of(detect().arch, _HERE)
-    flags = ("-DPOOR", "-Wl,--wrap=malloc") if poor else ()
-    dtypes = ["float32"] * 3
-    made = program(tmp_path, *written(tmp_path, e, finish, isa), dtypes, "gcc", *flags)
+    files = written(tmp_path, e, finish, isa_of(detect().arch, _HERE))
     rows = rows_for(e, 3000)
-    found = called(made, rows, [("float32", (3000, 1))] * 2, threads=4)
-    assert same_bits(found[1], evaluate(e, rows))
+    for name, flags in {"rich": (), "poor": ("-DPOOR", "-Wl,--wrap=malloc")}.items():
+        made = program(tmp_path, *files, ["float32"] * 3, "gcc", *flags, name=name)
+        found = called(made, rows, [("float32", (3000, 1))] * 2, threads=4)
+        assert same_bits(found[1], evaluate(e, rows)), name
+
+
+GUARDED = """
+import ctypes, sys
+import numpy as np
+from neoc.kernels.guard import Guarded
+library = ctypes.CDLL(sys.argv[1])
+rows = np.load(sys.argv[2])
+for count in (1, 3, len(rows)):
+    for at_end in (True, False):
+        x = Guarded(rows[:count], at_end)
+        for name, columns in (("neoc_predict", 3), ("neoc_margin", 3)):
+            out = Guarded(np.zeros((count, columns), np.float32), at_end)
+            call = getattr(library, name)
+            to = ctypes.c_void_p(out.array.ctypes.data)
+            assert call(ctypes.c_void_p(x.array.ctypes.data), ctypes.c_size_t(count), to) == 0
+            assert out.array.any()
+            out.release()
+        x.release()
+print("within")
+"""
+
+
+@pytest.mark.needs("gcc")
+def test_only_rows_and_results_are_touched(tmp_path: Path) -> None:
+    """Each between two unreadable pages; in a process of its own, which an access beside them would end."""
+    e = drawn(len("f32"), **CASES["f32"])  # type: ignore[arg-type]
+    _, object_ = written(tmp_path, e, softmax(e), isa_of(detect().arch, _HERE))
+    subprocess.run(["gcc", "-shared", "-nostdlib", "-o", tmp_path / "m.so", object_], check=True)
+    np.save(tmp_path / "rows.npy", rows_for(e, 520))
+    command = [sys.executable, "-c", GUARDED, str(tmp_path / "m.so"), str(tmp_path / "rows.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "within", (done.returncode, done.stderr)
 
 
 def test_the_object_holds_the_tables_and_asks_for_malloc_and_free_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from neoc.targets.elf import read_elf
 from neoc.targets.engines import tvm as engine_module
 from neoc.targets.engines.tvm import ALIGNMENT, ENTRY_SYMBOL, MEMBER, Tvm
 from neoc.targets.engines.tvm_gaps import find_gaps, table
+from neoc.targets.linkers import linker_for
 
 needs_tvm = pytest.mark.needs("tvm", "ziglang")
 X86 = Target("x86-64-v2", "x86-64-v2", "x86_64", "x86-64-v2")
@@ -90,7 +91,7 @@ def test_refuses_what_a_linker_made_for_another_machine(tmp_path: Path) -> None:
 
 @needs_tvm
 def test_a_failing_linker_is_told_with_its_own_words(tmp_path: Path) -> None:
-    linker = engine_module._linker("aarch64-linux-gnu")
+    linker = linker_for("aarch64-linux-gnu")
     assert linker is not None
     with pytest.raises(MissingTool, match="no-such-object"):
         linker(str(tmp_path / "out.so"), [str(tmp_path / "no-such-object.o")])
