@@ -63,12 +63,12 @@ int main(int argc, char **argv) {
     size_t count = request[0];
     char *rows = aligned(count * row_bytes), *margins = aligned(count * margin_bytes);
     if (fread(rows, 1, count * row_bytes, stdin) != count * row_bytes) fail("the rows are cut short");
-    uint64_t arguments[3 + MOST_OUTPUTS] = {(uintptr_t)tables, (uintptr_t)rows, count, (uintptr_t)margins,
+    uint64_t arguments[7 + MOST_OUTPUTS] = {(uintptr_t)tables, (uintptr_t)rows, count, (uintptr_t)margins,
                                             (uintptr_t)scratch};
     if (finish) {
-      arguments[0] = count, arguments[1] = (uintptr_t)rows, arguments[2] = 0;
+      arguments[3] = (uintptr_t)rows; /* no kernel at 5; all outputs at 6 */
       char *out = margins;
-      for (int k = 4; k < argc; out += count * (size_t)atol(argv[k++])) arguments[k - 1] = (uintptr_t)out;
+      for (int k = 4; k < argc; out += count * (size_t)atol(argv[k++])) arguments[k + 3] = (uintptr_t)out;
     }
     for (uint32_t k = 0; k < request[1]; k++) ((void (*)(void *))(code + entry))(arguments);
     if (fwrite(margins, 1, count * margin_bytes, stdout) != count * margin_bytes || fflush(stdout)) fail("no reader");

@@ -9,7 +9,9 @@
 No step crosses lanes (the sum of a softmax runs over the columns, in their order), so a row's results do not depend on
 how many rows it came with, and one and sixteen lanes give the same bits.
 
-    neoc_finish(args):  finish_K(margins, n, out...)                      args: n, margins, K, out...
+    neoc_finish(args):                          args: those of the trees' kernel (tables, rows, n, margins, scratch);
+      kernel(args), if there is one                   its address, or 0; K; out...
+      finish_K(margins, n, out...)
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from neoc.kernels.trees.ir_math import Lanes
 from neoc.kernels.trees.isa import Isa
 
 ENTRY = "neoc_finish"
+FIRST_OUT = 7
+"""place of the first output among the arguments"""
 IN_REGISTERS = 4
 """columns up to which a value is kept in registers"""
 _BUFFER = 1 << 14
@@ -459,13 +463,15 @@ def literal(value: Number, dtype: str) -> str:
 def entry(finish: Finish, isa: Isa) -> Function:
     """neoc_finish: see the module."""
     f = Function(ENTRY, "ptr %args", False, attributes_of(isa))
-    n, margins, which = (f.load("i64", f.at("i64", "%args", str(k)), 8) for k in range(3))
+    n, margins, kernel, which = (f.load("i64", f.at("i64", "%args", str(k)), 8) for k in (2, 3, 5, 6))
+    with f.when(f.value(f"icmp ne i64 {kernel}, 0")):
+        f.do(f"call void {f.value(f'inttoptr i64 {kernel} to ptr')}(ptr %args)")
     margins = f.value(f"inttoptr i64 {margins} to ptr")
     for number, count in enumerate([len(finish.outputs), *[1] * len(finish.outputs)]):
         with f.when(f.value(f"icmp eq i64 {which}, {number}")):
             outs = ""
             for k in range(count):
-                address = f.load("i64", f.at("i64", "%args", str(3 + k)), 8)
+                address = f.load("i64", f.at("i64", "%args", str(FIRST_OUT + k)), 8)
                 outs += f", ptr {f.value(f'inttoptr i64 {address} to ptr')}"
             f.do(f"call void @finish_{number}(ptr {margins}, i64 {n}{outs})")
     return f

@@ -43,6 +43,8 @@ class Predictor:
         rows: of a block (`Isa.rows`). Raises KernelCompileError for damaged bytes.
         """
         self._entry, self._area = code.load(image)
+        self.entry_at: int = ctypes.cast(self._entry, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+        """address of the kernel, for code that calls it"""
         raw = np.frombuffer(tables, np.uint8)
         head = raw[: 8 * len(HEADER)].view(np.int64).tolist() if len(raw) >= 8 * len(HEADER) else [0] * len(HEADER)
         self.header = dict(zip(HEADER, head, strict=True))

@@ -31,6 +31,7 @@ from neoc.compile.contracts import (
 )
 from neoc.compile.errors import WrongDevice
 from neoc.kernels.errors import KernelCompileError, KernelInputError
+from neoc.kernels.jit import guarded
 from neoc.kernels.trees.isa import Isa, isa_of
 from neoc.targets import tree_runner
 from neoc.targets.emulation import Emulated
@@ -41,10 +42,10 @@ from neoc.targets.host import machine
 if TYPE_CHECKING:
     from neoc.compile.program import Program
 
-FORMAT = "2"
+FORMAT = "3"
 """of what a build leaves: raised where another neoc's builds in the cache would not do"""
 CODE, TABLES, STEPS = "kernel.bin", "tables.bin", "steps.json"
-FINISH = "finish.bin"
+FINISH = "outputs.bin"
 """what follows the trees, where that is more than names of the margin"""
 CONSTANTS = "constants.npz"
 _ARCHITECTURES = ("x86_64", "aarch64", "armv7")
@@ -220,6 +221,8 @@ class TreesSession(Session):
         ahead = facts.get("before", ())  # artifacts of before there were such steps have none
         self._before = [self._bound(s["operator"], s["inputs"], s["output"], s["attributes"]) for s in ahead]
         self._fed = facts.get("fed", "")
+        self._at_once = isinstance(self._finish, Finisher) and not guarded()
+        self._one = (1, self._predict.features)
         self._check = FeedCheck(self.inputs).check
         self._input = self.inputs[0].name
         self._names = tuple(spec.name for spec in self.outputs)
@@ -255,16 +258,10 @@ class TreesSession(Session):
         if plan is None:
             plan = self._plans[wanted] = self._plan(tuple(chosen(wanted, self._names)))
         try:
-            margin = self._predict(x)
+            values = self._native(x, plan[2])
         except KernelInputError:  # of the wrong dtype or shape, which the predictor sees: the check has the words
             self._check(feeds)
             raise
-        values = {self._margin: margin}
-        if plan[2] and self._finish is not None:
-            if len(plan[2]) == len(self._finished):
-                values.update(zip(self._finished, self._finish.all(margin), strict=True))
-            else:
-                values.update((self._finished[k], self._finish.one(margin, k)) for k in plan[2])
         for function, inputs, output in plan[0]:
             if len(inputs) == 1:
                 values[output] = function(values[inputs[0]])
@@ -273,6 +270,17 @@ class TreesSession(Session):
         if len(wanted) == 1 and (value := values[plan[1][0]]).flags.c_contiguous:
             return {wanted[0]: value}
         return self._fresh(wanted, [values[name] for name in plan[1]])
+
+    def _native(self, x: np.ndarray, numbers: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """The margin, and what the compiled part gives of these numbers."""
+        every = len(numbers) == len(self._finished)
+        if numbers and self._at_once and x.shape == self._one and x.dtype == self._predict.row:
+            margin, found = self._finish.row(self._predict, x, 0 if every else 1 + numbers[0])
+        else:
+            margin = self._predict(x)
+            found = self._finish.all(margin) if numbers and every else []
+        found += [self._finish.one(margin, k) for k in numbers[len(found) :]]
+        return {self._margin: margin, **{self._finished[k]: v for k, v in zip(numbers, found, strict=True)}}
 
     def _prepared(self, x: np.ndarray) -> np.ndarray:
         """What the trees read of the features."""

@@ -60,7 +60,7 @@ def test_compiled_linked_and_called_from_c(booster: Path, tmp_path: Path) -> Non
     assert same_bits(found[1], want["margin"])
     assert same_bits(found[0], want["prediction"])
     assert np.ptp(found[0]) > 0.3
-    assert "native/trees/finish.bin" in artifact.members()
+    assert "native/trees/outputs.bin" in artifact.members()
     code = """
 import sys, numpy as np
 from neoc.targets import open_artifact
@@ -210,6 +210,32 @@ def test_names_of_outputs_become_functions() -> None:
         trees_standalone.exports_of(["a", "b:c", "b.c"], [(), (), ()], "m")
 
 
+def test_a_row_alone_gives_what_it_gives_among_others(booster: Path, tmp_path: Path) -> None:
+    """One native call for trees and outputs; whatever is asked for, and however the row lies in memory."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    session = session_of(booster, tmp_path / "new")
+    rows = rows_of(booster, 60)
+    want = session.run({"features": rows})
+    names = list(want)
+    for asked in (None, ["prediction"], ["label", "margin"], ["margin"], ["label", "probability"], names[::-1]):
+        for k in range(0, 60, 7):
+            for row in (rows[k : k + 1], np.asfortranarray(np.repeat(rows, 2, axis=1))[k : k + 1, ::2]):
+                got = session.run({"features": row}, asked)
+                assert list(got) == (asked or names)
+                assert all(same_bits(got[name], want[name][k : k + 1]) for name in got), (asked, k)
+    first = session.run({"features": rows[:1]})
+    for value in first.values():
+        value[...] = 0
+    assert same_bits(session.run({"features": rows[:1]})["probability"], want["probability"][:1])
+
+    def one(k: int) -> bool:
+        return same_bits(session.run({"features": rows[k : k + 1]})["prediction"], want["prediction"][k : k + 1])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(one, list(range(60)) * 20))
+
+
 def test_an_artifact_made_before_opens(tmp_path: Path, booster: Path) -> None:
     """With no compiled part behind the trees, all the steps are numpy's, and the results agree."""
     session = session_of(booster, tmp_path / "new")
@@ -219,7 +245,7 @@ def test_an_artifact_made_before_opens(tmp_path: Path, booster: Path) -> None:
     folder = tmp_path / "new"
     members = {p.name: memoryview(p.read_bytes()) for p in folder.iterdir() if p.is_file()}
     facts = json.loads(bytes(members["steps.json"])) | {"steps": list(parts.steps)}
-    del facts["finished"], members["finish.bin"]
+    del facts["finished"], members["outputs.bin"]
     constants = io.BytesIO()
     np.savez(constants, allow_pickle=False, **parts.constants)
     members |= {"steps.json": memoryview(json.dumps(facts).encode()), "constants.npz": memoryview(constants.getvalue())}

@@ -203,54 +203,63 @@ define void @neoc_finish(ptr %args) nounwind "no-builtins" {
 entry:
   br label %start
 start:
-  %v1 = getelementptr i64, ptr %args, i64 0
+  %v1 = getelementptr i64, ptr %args, i64 2
   %v2 = load i64, ptr %v1, align 8
-  %v3 = getelementptr i64, ptr %args, i64 1
+  %v3 = getelementptr i64, ptr %args, i64 3
   %v4 = load i64, ptr %v3, align 8
-  %v5 = getelementptr i64, ptr %args, i64 2
+  %v5 = getelementptr i64, ptr %args, i64 5
   %v6 = load i64, ptr %v5, align 8
-  %v7 = inttoptr i64 %v4 to ptr
-  %v8 = icmp eq i64 %v6, 0
-  br i1 %v8, label %when9, label %when9.end
-when9:
-  %v10 = getelementptr i64, ptr %args, i64 3
-  %v11 = load i64, ptr %v10, align 8
-  %v12 = inttoptr i64 %v11 to ptr
-  %v13 = getelementptr i64, ptr %args, i64 4
-  %v14 = load i64, ptr %v13, align 8
-  %v15 = inttoptr i64 %v14 to ptr
-  %v16 = getelementptr i64, ptr %args, i64 5
-  %v17 = load i64, ptr %v16, align 8
-  %v18 = inttoptr i64 %v17 to ptr
-  call void @finish_0(ptr %v7, i64 %v2, ptr %v12, ptr %v15, ptr %v18)
-  br label %when9.end
-when9.end:
-  %v19 = icmp eq i64 %v6, 1
-  br i1 %v19, label %when20, label %when20.end
-when20:
-  %v21 = getelementptr i64, ptr %args, i64 3
+  %v7 = getelementptr i64, ptr %args, i64 6
+  %v8 = load i64, ptr %v7, align 8
+  %v9 = icmp ne i64 %v6, 0
+  br i1 %v9, label %when10, label %when10.end
+when10:
+  %v11 = inttoptr i64 %v6 to ptr
+  call void %v11(ptr %args)
+  br label %when10.end
+when10.end:
+  %v12 = inttoptr i64 %v4 to ptr
+  %v13 = icmp eq i64 %v8, 0
+  br i1 %v13, label %when14, label %when14.end
+when14:
+  %v15 = getelementptr i64, ptr %args, i64 7
+  %v16 = load i64, ptr %v15, align 8
+  %v17 = inttoptr i64 %v16 to ptr
+  %v18 = getelementptr i64, ptr %args, i64 8
+  %v19 = load i64, ptr %v18, align 8
+  %v20 = inttoptr i64 %v19 to ptr
+  %v21 = getelementptr i64, ptr %args, i64 9
   %v22 = load i64, ptr %v21, align 8
   %v23 = inttoptr i64 %v22 to ptr
-  call void @finish_1(ptr %v7, i64 %v2, ptr %v23)
-  br label %when20.end
-when20.end:
-  %v24 = icmp eq i64 %v6, 2
+  call void @finish_0(ptr %v12, i64 %v2, ptr %v17, ptr %v20, ptr %v23)
+  br label %when14.end
+when14.end:
+  %v24 = icmp eq i64 %v8, 1
   br i1 %v24, label %when25, label %when25.end
 when25:
-  %v26 = getelementptr i64, ptr %args, i64 3
+  %v26 = getelementptr i64, ptr %args, i64 7
   %v27 = load i64, ptr %v26, align 8
   %v28 = inttoptr i64 %v27 to ptr
-  call void @finish_2(ptr %v7, i64 %v2, ptr %v28)
+  call void @finish_1(ptr %v12, i64 %v2, ptr %v28)
   br label %when25.end
 when25.end:
-  %v29 = icmp eq i64 %v6, 3
+  %v29 = icmp eq i64 %v8, 2
   br i1 %v29, label %when30, label %when30.end
 when30:
-  %v31 = getelementptr i64, ptr %args, i64 3
+  %v31 = getelementptr i64, ptr %args, i64 7
   %v32 = load i64, ptr %v31, align 8
   %v33 = inttoptr i64 %v32 to ptr
-  call void @finish_3(ptr %v7, i64 %v2, ptr %v33)
+  call void @finish_2(ptr %v12, i64 %v2, ptr %v33)
   br label %when30.end
 when30.end:
+  %v34 = icmp eq i64 %v8, 3
+  br i1 %v34, label %when35, label %when35.end
+when35:
+  %v36 = getelementptr i64, ptr %args, i64 7
+  %v37 = load i64, ptr %v36, align 8
+  %v38 = inttoptr i64 %v37 to ptr
+  call void @finish_3(ptr %v12, i64 %v2, ptr %v38)
+  br label %when35.end
+when35.end:
   ret void
 }

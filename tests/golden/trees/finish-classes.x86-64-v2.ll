@@ -455,42 +455,51 @@ define void @neoc_finish(ptr %args) nounwind "no-builtins" {
 entry:
   br label %start
 start:
-  %v1 = getelementptr i64, ptr %args, i64 0
+  %v1 = getelementptr i64, ptr %args, i64 2
   %v2 = load i64, ptr %v1, align 8
-  %v3 = getelementptr i64, ptr %args, i64 1
+  %v3 = getelementptr i64, ptr %args, i64 3
   %v4 = load i64, ptr %v3, align 8
-  %v5 = getelementptr i64, ptr %args, i64 2
+  %v5 = getelementptr i64, ptr %args, i64 5
   %v6 = load i64, ptr %v5, align 8
-  %v7 = inttoptr i64 %v4 to ptr
-  %v8 = icmp eq i64 %v6, 0
-  br i1 %v8, label %when9, label %when9.end
-when9:
-  %v10 = getelementptr i64, ptr %args, i64 3
-  %v11 = load i64, ptr %v10, align 8
-  %v12 = inttoptr i64 %v11 to ptr
-  %v13 = getelementptr i64, ptr %args, i64 4
-  %v14 = load i64, ptr %v13, align 8
-  %v15 = inttoptr i64 %v14 to ptr
-  call void @finish_0(ptr %v7, i64 %v2, ptr %v12, ptr %v15)
-  br label %when9.end
-when9.end:
-  %v16 = icmp eq i64 %v6, 1
-  br i1 %v16, label %when17, label %when17.end
-when17:
-  %v18 = getelementptr i64, ptr %args, i64 3
+  %v7 = getelementptr i64, ptr %args, i64 6
+  %v8 = load i64, ptr %v7, align 8
+  %v9 = icmp ne i64 %v6, 0
+  br i1 %v9, label %when10, label %when10.end
+when10:
+  %v11 = inttoptr i64 %v6 to ptr
+  call void %v11(ptr %args)
+  br label %when10.end
+when10.end:
+  %v12 = inttoptr i64 %v4 to ptr
+  %v13 = icmp eq i64 %v8, 0
+  br i1 %v13, label %when14, label %when14.end
+when14:
+  %v15 = getelementptr i64, ptr %args, i64 7
+  %v16 = load i64, ptr %v15, align 8
+  %v17 = inttoptr i64 %v16 to ptr
+  %v18 = getelementptr i64, ptr %args, i64 8
   %v19 = load i64, ptr %v18, align 8
   %v20 = inttoptr i64 %v19 to ptr
-  call void @finish_1(ptr %v7, i64 %v2, ptr %v20)
-  br label %when17.end
-when17.end:
-  %v21 = icmp eq i64 %v6, 2
+  call void @finish_0(ptr %v12, i64 %v2, ptr %v17, ptr %v20)
+  br label %when14.end
+when14.end:
+  %v21 = icmp eq i64 %v8, 1
   br i1 %v21, label %when22, label %when22.end
 when22:
-  %v23 = getelementptr i64, ptr %args, i64 3
+  %v23 = getelementptr i64, ptr %args, i64 7
   %v24 = load i64, ptr %v23, align 8
   %v25 = inttoptr i64 %v24 to ptr
-  call void @finish_2(ptr %v7, i64 %v2, ptr %v25)
+  call void @finish_1(ptr %v12, i64 %v2, ptr %v25)
   br label %when22.end
 when22.end:
+  %v26 = icmp eq i64 %v8, 2
+  br i1 %v26, label %when27, label %when27.end
+when27:
+  %v28 = getelementptr i64, ptr %args, i64 7
+  %v29 = load i64, ptr %v28, align 8
+  %v30 = inttoptr i64 %v29 to ptr
+  call void @finish_2(ptr %v12, i64 %v2, ptr %v30)
+  br label %when27.end
+when27.end:
   ret void
 }
