@@ -1,8 +1,8 @@
 """`make cubins`: real models compiled for NVIDIA chips on a machine without one, and what their kernels take.
 
-A row is one `compile_model`: the level that it reached, the compute capability that the cubin's own ELF header names,
-its kernels, the most registers and shared memory of one of them, kernels with spills, the range of theoretical
-occupancy. Nothing was run on a chip and nothing says how fast one would be.
+A row is one `compile_model`: the level that it reached, the largest relative error of the simulated kernels, the
+compute capability that the cubin's own ELF header names, its kernels, the most registers and shared memory of one of
+them, kernels with spills, the range of theoretical occupancy. Nothing was run on a chip, and nothing says how fast one is.
 
 usage: python -m neoc.bench.cubins [--target NAME]... [--json FILE] [MODEL...]
 """
@@ -52,6 +52,8 @@ class Row:
     lowest_occupancy: float | None
     highest_occupancy: float | None
     cubin_bytes: int
+    relative: float | None
+    """the largest relative error of any output; None where nothing could be run"""
     why: str = ""
 
 
@@ -62,7 +64,7 @@ def subjects() -> Iterator[Subject]:
         yield Subject(f"mtcnn_{name}", lambda folder, make=make: make(folder)[0], {})  # type: ignore[misc]
     yield Subject("silero_vad_openvino_16k", lambda _: zoo.fetch(["silero_vad_openvino_16k"])[0].path, {})
     yield Subject("magika", lambda _: zoo.fetch(["magika"])[0].path, {"bytes": (1, 2048)})
-    yield Subject(f"xgboost_{TREES}", xgboost, {"features": (256, 20)})
+    yield Subject(f"xgboost_{TREES}", xgboost, {})
 
 
 def small_cnn(folder: Path) -> Path:
@@ -113,7 +115,7 @@ def measure(subject: Subject, target: str, folder: Path) -> Row:
     try:
         artifact = compiled(subject, target, folder)
     except NeocError as error:
-        return Row(subject.name, target, "failed", 0, 0, 0, 0, 0, None, None, 0, str(error))
+        return Row(subject.name, target, "failed", 0, 0, 0, 0, 0, None, None, 0, None, str(error))
     (step,) = artifact.manifest["variants"][0]["steps"]
     (path,) = (path for name, path in step["members"].items() if name == "kernels.cubin")
     code = bytes(artifact.read([path])[path])
@@ -131,22 +133,24 @@ def measure(subject: Subject, target: str, folder: Path) -> Row:
         lowest_occupancy=min(shares, default=None),
         highest_occupancy=max(shares, default=None),
         cubin_bytes=len(code),
+        relative=max((o["relative"] for o in artifact.manifest["verification"]["outputs"]), default=None),
     )
 
 
 def told(row: Row) -> str:
     """The row as the table has it."""
     if row.level == "failed":
-        return f"| {row.model} | {row.target} | failed | | | | | | | |"
+        return f"| {row.model} | {row.target} | failed | | | | | | | | |"
     low, high = row.lowest_occupancy, row.highest_occupancy
     share = "-" if low is None or high is None else f"{low:.0%} to {high:.0%}"
     facts = f"sm_{row.sm} | {row.kernels} | {row.registers} | {row.shared_bytes} | {row.spilling} | {share}"
-    return f"| {row.model} | {row.target} | {row.level} | {facts} | {row.cubin_bytes / 1e3:.0f} kB |"
+    error = "-" if row.relative is None else f"{row.relative:.1e}"
+    return f"| {row.model} | {row.target} | {row.level} | {error} | {facts} | {row.cubin_bytes / 1e3:.0f} kB |"
 
 
 HEAD = (
-    "| model | target | level | ELF | kernels | most registers | most shared bytes | spilling | occupancy | cubin |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    "| model | target | level | error | ELF | kernels | registers | shared bytes | spilling | occupancy | cubin |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

@@ -25,6 +25,7 @@ from neoc.compile.contracts import (
     Engine,
     EngineOptions,
     Gap,
+    Numerics,
     Placement,
     Requirement,
     Session,
@@ -51,6 +52,7 @@ STANDIN_CUBIN = "kernels.cubin.standin"
 class Cuda(Engine):
     name = "cuda"
     dispatches = False
+    executor = "threads-on-cpu"
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:
@@ -131,6 +133,29 @@ class Cuda(Engine):
                 fix="open it on a machine with that GPU; on this machine, compile for --target host",
             )
         return CudaSession(load(members[LIBRARY], stored_binary(members)), signature)
+
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        from neoc.targets.engines.cuda import simulator
+
+        return told(simulator.why_not(target, host_code=True))
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        """The artifact's own host code on the simulator (simulator/): its cubin is not run."""
+        from neoc.targets.engines.cuda import simulator
+
+        simulator.driver()
+        image = simulator.image_of(bytes(members[SOURCE]).decode())
+        stored = stored_binary({**members, CUBIN: memoryview(image)})
+        return simulator.SimulatedSession(CudaSession(load(members[LIBRARY], stored), signature))
+
+
+def told(why_not: str) -> tuple[Numerics, str]:
+    """A rehearsal's answer: simulated, or why not."""
+    if why_not:
+        return Numerics.UNCHECKED, why_not
+    return Numerics.SIMULATED, "the kernels' source was run thread by thread on this machine's processor instead"
 
 
 class CompiledKernels:

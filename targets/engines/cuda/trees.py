@@ -21,6 +21,7 @@ from neoc.compile.contracts import (
     Engine,
     EngineOptions,
     Gap,
+    Numerics,
     Placement,
     Requirement,
     Session,
@@ -32,7 +33,7 @@ from neoc.compile.errors import MissingTool, WrongDevice
 from neoc.kernels.errors import KernelInputError
 from neoc.targets import standins
 from neoc.targets.devices import cuda_devices
-from neoc.targets.engines.cuda import SOURCE, STANDIN_CUBIN, compile_kernels, compilers
+from neoc.targets.engines.cuda import SOURCE, STANDIN_CUBIN, compile_kernels, compilers, told
 from neoc.targets.engines.cuda.occupancy import LIMITS
 from neoc.targets.engines.cuda.session import CUBIN
 from neoc.targets.engines.cuda.tree_source import BLOCK, KERNEL
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 class CudaTrees(Engine):
     name = "cuda-trees"
     dispatches = False
+    executor = "threads-on-cpu"
 
     def missing(self) -> str | None:
         if not compilers.real_compilers() and standins.find("nvcc") is None:
@@ -131,6 +133,21 @@ class CudaTrees(Engine):
         from neoc.targets.engines.cuda.driver import Gpu, libcuda
 
         return session_of(members, bytes(members[CUBIN]), signature, Gpu(libcuda()))
+
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        from neoc.targets.engines.cuda import simulator
+
+        return told(simulator.why_not(target, host_code=False))
+
+    def rehearse(
+        self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
+    ) -> Session:
+        """The kernel's source on the simulator (simulator/): the cubin is not run."""
+        from neoc.targets.engines.cuda import simulator
+        from neoc.targets.engines.cuda.driver import Gpu
+
+        image = simulator.image_of(bytes(members[SOURCE]).decode())
+        return simulator.SimulatedSession(session_of(members, image, signature, Gpu(simulator.driver())))
 
 
 def session_of(members: Mapping[str, memoryview], image: bytes, signature: Signature, gpu: Any) -> TreesSession:
