@@ -2,7 +2,8 @@
 
 A row is one `compile_model`: the level that it reached, the largest relative error of the simulated kernels, the
 compute capability that the cubin's own ELF header names, its kernels, the most registers and shared memory of one of
-them, kernels with spills, the range of theoretical occupancy. Nothing was run on a chip, and nothing says how fast one is.
+them, kernels with spills, the range of theoretical occupancy. Nothing was run on a chip, and nothing says how fast one
+would be.
 
 usage: python -m neoc.bench.cubins [--target NAME]... [--json FILE] [MODEL...]
 """
