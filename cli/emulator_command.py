@@ -31,7 +31,7 @@ def status(as_json: Annotated[bool, _JSON] = False) -> int:
     """Whether it is there, with the versions in it; 1 where it is not."""
     from neoc.targets import guest
 
-    found = guest.find()
+    found = guest.prepared()
     if isinstance(found, str):
         if as_json:
             console.print_json({"ready": False, "why": found})

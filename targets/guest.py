@@ -47,6 +47,7 @@ TVM, TVM_RUNTIME = "apache-tvm", "tvm/lib/libtvm_runtime.so"
 """of TVM the runtime library alone is taken: 3 MB where the compiler is 240"""
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
 PROBE_CPU = "cortex-a53"
+OFF = "NEOC_EMULATION=0 keeps qemu out of it"
 _PREPARE = "prepare it with: neoc emulator prepare"
 
 Progress = Callable[[str], None]
@@ -98,9 +99,12 @@ class Guest:
 
 
 def find() -> Guest | str:
-    """The prepared file system for what is installed here, or why there is none and what makes one."""
-    if not Settings.read().emulation:
-        return "NEOC_EMULATION=0 keeps qemu out of it"
+    """The file system to run artifacts in, or why there is none and what makes one."""
+    return prepared() if Settings.read().emulation else OFF
+
+
+def prepared() -> Guest | str:
+    """The prepared file system for what is installed here, whatever the settings say of emulation; or why not."""
     folder = _folder(_parts())
     if (folder / "facts.json").is_file():
         made = Guest(folder)

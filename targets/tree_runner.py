@@ -36,14 +36,16 @@ _ANSWER_S = 600.0
 def qemu_for(arch: str) -> str | None:
     """The emulator of 'armv7' or 'aarch64': the prepared file system's, else this machine's."""
     name = {"armv7": "arm", "aarch64": "aarch64"}[arch]
-    found = guest.find()
-    if isinstance(found, guest.Guest) and found.qemu(name).exists():
+    found = guest.prepared()
+    if isinstance(found, guest.Guest) and found.qemu(name).is_file():
         return str(found.qemu(name))
     return shutil.which(f"qemu-{name}") or shutil.which(f"qemu-{name}-static")
 
 
 def why_not(arch: str) -> str:
     """Why a static program for `arch` cannot be made and run here; '' where it can."""
+    if not Settings.read().emulation:
+        return guest.OFF
     if qemu_for(arch) is None:
         return f"there is no qemu for {arch}; neoc emulator prepare, or install qemu-user"
     if compiler(arch) is None:

@@ -22,6 +22,7 @@ from neoc.compile.contracts import (
     FeedCheck,
     Feeds,
     Gap,
+    Numerics,
     Placement,
     Requirement,
     Session,
@@ -143,6 +144,12 @@ class Trees(Emulated):
 
     def emulates(self, target: Target) -> str:
         return tree_runner.why_not("armv7") if target.arch == "armv7" else super().emulates(target)
+
+    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
+        numerics, by = super().rehearsal(target)
+        if numerics is Numerics.EMULATED and target.arch == "armv7":
+            by += "; what is behind the trees was computed by this machine"
+        return numerics, by
 
     def rehearse(
         self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target

@@ -152,7 +152,7 @@ def code_for(target: Target) -> dict[str, Any]:
 
 def _device_runtime() -> Path | None:
     """TVM's runtime library for 64-bit ARM, of the compiler's own version; None where it was never fetched."""
-    found = guest.find()
+    found = guest.prepared()
     return found.tvm_runtime() if isinstance(found, guest.Guest) else None
 
 

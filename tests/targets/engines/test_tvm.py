@@ -50,7 +50,14 @@ def test_offers_fp32_alone() -> None:
 
 
 @needs_tvm
-def test_builds_aarch64_code_that_this_machine_will_not_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_builds_aarch64_code_that_this_machine_will_not_open(
+    at_hand: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the device's runtime where that was fetched before, else with the requirement of it."""
+    runtime = tmp_path / "fetched.so"
+    runtime.write_bytes(b"a runtime library")
+    monkeypatch.setattr(engine_module, "_device_runtime", lambda: runtime if at_hand else None)
     target, subject = load_target("aarch64"), program(cnn("batch-size"))
     assert Tvm().gaps(subject, target) == ()
     built = Tvm().build(subject, target, VARIANT, tmp_path)
@@ -61,7 +68,9 @@ def test_builds_aarch64_code_that_this_machine_will_not_open(tmp_path: Path) -> 
     assert any("conv2d" in name for name in elf.exports)
     assert built.toolchain.value == "real"
     assert "apache-tvm" in built.tools
-    assert {r.name for r in built.requirements} == {"apache-tvm", "apache-tvm-ffi"}
+    asked = {r.name for r in built.requirements}
+    assert asked == ({"apache-tvm-ffi"} if at_hand else {"apache-tvm", "apache-tvm-ffi"})
+    assert set(built.members) == ({MEMBER, engine_module.RUNTIME} if at_hand else {MEMBER})
     if engine_module.machine() != "aarch64":
         with pytest.raises(WrongDevice, match="aarch64"):
             Tvm().open({MEMBER: memoryview(library)}, subject.signature, VARIANT, 1, None)
