@@ -41,6 +41,8 @@ OPTIONS = {
     "ForwardX11": "no",
     "ClearAllForwardings": "yes",
     "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
+    "Tunnel": "no",
     "ControlMaster": "no",
     "ControlPath": "none",
     "RequestTTY": "no",

@@ -34,6 +34,8 @@ DEMANDED = {
     "ForwardX11": "no",
     "ClearAllForwardings": "yes",
     "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
+    "Tunnel": "no",
     "ControlMaster": "no",
     "ControlPath": "none",
     "RequestTTY": "no",

@@ -293,13 +293,17 @@ def test_the_real_client_takes_every_option(tmp_path: Path) -> None:
 
     device = Device("box", parse("ssh://pi@board:2222"), KEY, "python3", str(tmp_path / "id"))
     loose = tmp_path / "config"
-    loose.write_text("Host *\n StrictHostKeyChecking no\n ForwardAgent yes\n PermitLocalCommand yes\n")
+    loose.write_text(
+        "Host *\n StrictHostKeyChecking no\n ForwardAgent yes\n PermitLocalCommand yes\n RemoteCommand id\n Tunnel yes\n"
+    )
     words = ssh.command(device, tmp_path / "known_hosts", ["true"])
     done = subprocess.run([words[0], "-G", "-F", str(loose), *words[1:]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     assert found["stricthostkeychecking"] in ("true", "yes")
     assert (found["forwardagent"], found["permitlocalcommand"], found["batchmode"]) == ("no", "no", "yes")
+    assert found["tunnel"] in ("false", "no")
+    assert found.get("remotecommand", "none") == "none"
     assert (found["hostname"], found["user"], found["port"]) == ("board", "pi", "2222")
     assert found["userknownhostsfile"] == str(tmp_path / "known_hosts")
     assert found["hostkeyalias"] == "neoc-device-box"
