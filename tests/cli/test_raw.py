@@ -11,6 +11,7 @@ import pytest
 import written_models
 import yaml
 from PIL import Image
+from remote_devices import FakeDevice, write_peaks
 
 from neoc.cli.app import run
 from neoc.compile import Artifact
@@ -40,6 +41,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words += ["--process", str(folder / "steps.yaml"), "--raw", str(folder / "images"), "--engine", "onnxruntime"]
         assert run([*words, "-o", str(folder / "m.neoc")]) == 0
     return folder
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    """A stand-in device in the user's book."""
+    monkeypatch.setenv("NEOC_ALLOW_STANDIN", "1")
+    monkeypatch.setenv("NEOC_CONFIG_DIR", str(tmp_path / "config"))
+    fake = FakeDevice(tmp_path)
+    fake.in_book()
+    write_peaks(fake.cache)
+    return fake
+
+
+def test_raw_items_on_a_device_are_answered_as_here(folder: Path, tmp_path: Path, device: FakeDevice) -> None:
+    words = ["run", str(folder / "m.neoc"), "--raw", str(folder / "images")]
+    assert run([*words, "-o", str(tmp_path / "here.json")]) == 0
+    assert run([*words, "-o", str(tmp_path / "there.json"), "--on", "fake"]) == 0
+    here, there = (json.loads((tmp_path / name).read_text()) for name in ("here.json", "there.json"))
+    assert here == there
+    assert len({str(record["answer"]) for record in there}) == 3, "the answers depend on the images"
+    assert device.sessions == []
+
+
+@pytest.mark.slow
+def test_a_pipeline_is_measured_on_a_device_whole(folder: Path, tmp_path: Path, device: FakeDevice) -> None:
+    """The folder of images goes there; two batch sizes share one connection."""
+    words = ["bench", str(folder / "m.neoc"), "--pipeline", "--data", str(folder / "images"), "--on", "fake"]
+    words += ["--seconds", "0.3", "--blocks", "1", "--sets", "1", "--max-load", "100"]
+    assert run([*words, "-o", str(tmp_path / "b.json")]) == 0
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert found["device"]["name"] == "fake"
+    assert (found["data"]["name"], found["load"]["pipeline"]) == ("images", True)
+    assert found["results"][0]["stages"]
+    assert run([*words, "--batch", "1,2"]) == 0
+    assert device.sessions == []
 
 
 def test_run_on_a_folder_of_images(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

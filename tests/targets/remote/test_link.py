@@ -293,9 +293,8 @@ def test_the_real_client_takes_every_option(tmp_path: Path) -> None:
 
     device = Device("box", parse("ssh://pi@board:2222"), KEY, "python3", str(tmp_path / "id"))
     loose = tmp_path / "config"
-    loose.write_text(
-        "Host *\n StrictHostKeyChecking no\n ForwardAgent yes\n PermitLocalCommand yes\n RemoteCommand id\n Tunnel yes\n"
-    )
+    lax = ("StrictHostKeyChecking no", "ForwardAgent yes", "PermitLocalCommand yes", "RemoteCommand id", "Tunnel yes")
+    loose.write_text("\n ".join(["Host *", *lax]) + "\n")
     words = ssh.command(device, tmp_path / "known_hosts", ["true"])
     done = subprocess.run([words[0], "-G", "-F", str(loose), *words[1:]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
