@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch fuzz-trees conformance conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
+	fuzz-torch fuzz-trees fuzz-skops conformance conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -84,6 +84,9 @@ fuzz-torch: $(FULL)  ## 2,000 damaged PyTorch files and archives through their f
 fuzz-trees: $(FULL)  ## 2,000 tree ensembles, sound and malformed, against unreadable pages, at every x86 level of this machine
 	@$(PY) tests/fuzz/fuzz_trees.py --designs $(ARGS) </dev/null
 	@$(PY) tests/fuzz/fuzz_trees.py --count 2000 $(ARGS) </dev/null
+
+fuzz-skops: $(FULL)  ## 2,000 damaged scikit-learn files through their reader
+	@$(PY) tests/fuzz/fuzz_skops.py --count 2000 $(ARGS) </dev/null
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null

@@ -222,7 +222,7 @@ def lightgbm(recipe: Recipe, seed: int = 0) -> tuple[Any, Array]:
 
 def estimators() -> dict[str, Callable[[], Any]]:
     """scikit-learn estimators, not fitted; and what each is fitted on: see `fitted`."""
-    from sklearn import ensemble, tree
+    from sklearn import ensemble, impute, pipeline, preprocessing, tree
 
     return {
         "tree": lambda: tree.DecisionTreeRegressor(max_depth=6, random_state=0),
@@ -236,6 +236,12 @@ def estimators() -> dict[str, Callable[[], Any]]:
         "histogram-categories": lambda: ensemble.HistGradientBoostingRegressor(
             max_iter=9, categorical_features=[0], random_state=0
         ),
+        "isolation": lambda: ensemble.IsolationForest(n_estimators=9, random_state=0),
+        "pipeline": lambda: pipeline.make_pipeline(
+            impute.SimpleImputer(strategy="median"),
+            preprocessing.MinMaxScaler(clip=True),
+            ensemble.RandomForestClassifier(9, max_depth=5, random_state=0),
+        ),
     }
 
 
@@ -243,5 +249,29 @@ def fitted(name: str) -> tuple[Any, Array]:
     """(estimator, rows it was fitted on as float64). Missing values where the class takes them."""
     missing = 0.0 if name.startswith(("boosting", "extra")) else 0.05
     x = table(400, 6, 0, missing, 12 if name.endswith("categories") else 0).astype(np.float64)
-    y = targets(x, "class3" if name.endswith("classes") else "real")
+    y = targets(x, "class3" if name.endswith("classes") or name == "pipeline" else "real")
     return estimators()[name]().fit(x, y), x
+
+
+def text_pipeline() -> tuple[Any, Any]:
+    """(a pipeline that encodes texts and numbers before a forest, the DataFrame that it was fitted on)"""
+    import pandas
+    from sklearn import compose, ensemble, pipeline, preprocessing
+
+    rng = np.random.default_rng(4)
+    x = pandas.DataFrame(
+        {
+            "size": rng.normal(size=500),
+            "colour": rng.choice(["red", "green", "blue"], 500),
+            "weight": rng.normal(3, 2, size=500),
+            "grade": rng.choice(["low", "mid", "high"], 500),
+        }
+    )
+    y = (x["size"] + (x["colour"] == "red") * 2 - (x["grade"] == "low")) * x["weight"]
+    steps = compose.make_column_transformer(
+        (preprocessing.StandardScaler(), ["size", "weight"]),
+        (preprocessing.OneHotEncoder(handle_unknown="ignore"), ["colour"]),
+        (preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["grade"]),
+    )
+    made = pipeline.make_pipeline(steps, ensemble.RandomForestRegressor(9, max_depth=6, random_state=0))
+    return made.fit(x, y), x

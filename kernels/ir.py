@@ -14,6 +14,7 @@ class Function:
     """One `define`. Parameters are written as in LLVM: 'ptr %src', 'i64 %n'."""
 
     def __init__(self, name: str, parameters: str, internal: bool = False, attributes: str = "") -> None:
+        self.name = name
         linkage = "internal " if internal else ""
         self._head = f"define {linkage}void @{name}({parameters}) {attributes}{' ' * bool(attributes)}{{\n"
         self._slots: list[str] = []

@@ -112,11 +112,7 @@ class KernelWriter(RowWriter):
         bits, lines, numbers = (self.scratch(f, name) for name in ("bits", "lines", "numbers"))
         slots = self.section(f, "slots")
         if self.shape.levels:
-            with f.loop(0, self.header(f, "slots")) as slot:
-                where, mine = f.at("i32", slots, f.mul(slot, SLOT)), self.line_at(f, bits, f.mul(slot, BITS))
-                f.do(f"call void @ranks(ptr %tables, ptr %rows, i64 %n, ptr {where}, ptr %scratch, ptr {mine})")
-            self.store_line(f, self.byte(0), self.line_at(f, lines, 0))
-            self.store_line(f, self.byte(255), self.line_at(f, lines, 1))
+            self._bits_of_slots(f, slots, bits, lines)
         at = [f.variable("ptr", self.section(f, name)) for name in ("tests", "entries", "trees", "leaves")]
         groups = self.section(f, "groups")
         with f.loop(0, self.header(f, "groups")) as group:
@@ -125,6 +121,14 @@ class KernelWriter(RowWriter):
                 f.do(f"call void @lines(ptr {at[0]}, ptr {at[1]}, ptr {bits}, ptr {slots}, ptr {lines})")
             streams = f"ptr {at[2]}, ptr {at[3]}, i64 {count}"
             f.do(f"call void @trees(ptr %tables, {streams}, ptr {lines}, ptr {sums}, ptr {numbers}, ptr %rows, i64 %n)")
+
+    def _bits_of_slots(self, f: Function, slots: str, bits: str, lines: str) -> None:
+        """The bits of every slot's ranks, and the two lines of constants."""
+        with f.loop(0, self.header(f, "slots")) as slot:
+            where, mine = f.at("i32", slots, f.mul(slot, SLOT)), self.line_at(f, bits, f.mul(slot, BITS))
+            f.do(f"call void @ranks(ptr %tables, ptr %rows, i64 %n, ptr {where}, ptr %scratch, ptr {mine})")
+        self.store_line(f, self.byte(0), self.line_at(f, lines, 0))
+        self.store_line(f, self.byte(255), self.line_at(f, lines, 1))
 
 
 def kernel_ir(shape: Shape, isa: Isa) -> str:
