@@ -14,7 +14,9 @@ from neoc.targets.devices import cuda_devices
 from neoc.targets.host import machine
 
 GIB, GB = 2**30, 10**9
-ENGINES = ("cuda", "cuda-trees", "onnxruntime-gpu", "tensorrt")
+ENGINES = ("cuda", "cuda-trees", "onnxruntime-gpu", "tensorrt-rtx", "tensorrt")
+RTX = (80, 86, 89)
+"""compute capabilities that TensorRT-RTX builds for (targets/engines/tensorrt/rtx.py)"""
 _JETSON_ENGINES = ("cuda", "cuda-trees", "tensorrt")
 """onnxruntime's GPU wheels are for x86-64; for Jetson each JetPack release has builds of its own"""
 
@@ -49,7 +51,7 @@ def _chip(
     """A GPU on a card: `flops` in FLOP/s by dtype, `bandwidth` in bytes/s, both of `source`; `sms` multiprocessors."""
     return _target(
         name, title, sm, gib, flops, bandwidth, source, sms, aliases, notes,
-        engines=ENGINES,
+        engines=tuple(e for e in ENGINES if e != "tensorrt-rtx" or sm in RTX),
         # The least that a host of such a card has: every one of these cards is younger than AVX2.
         host=("x86_64", "x86-64-v3", "x86_64-linux-gnu"),
     )  # fmt: skip

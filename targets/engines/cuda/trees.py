@@ -172,13 +172,13 @@ class GpuPredictor:
         self._module = gpu.module(image)
         self._function = gpu.function(self._module, KERNEL)
         with np.load(io.BytesIO(tables), allow_pickle=False) as held:
-            self._features = int(held["features"])
+            self.features = int(held["features"])
             self._tables = [gpu.upload(held[name]) for name in held.files if name != "features"]
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Margins [rows, targets]. Raises KernelInputError for rows of another dtype or shape."""
-        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self._features:
-            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[rows, {self._features}]"
+        if rows.dtype != self.row or rows.ndim != 2 or rows.shape[1] != self.features:
+            why = f"{rows.dtype}{list(rows.shape)}, not {self.row}[rows, {self.features}]"
             raise KernelInputError("rows do not fit the trees", why=why)
         margins = np.empty((len(rows), self._targets), self._total)
         if not len(rows):

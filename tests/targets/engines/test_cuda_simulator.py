@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import json
 import subprocess
 import sys
+import traceback
 import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -25,6 +29,78 @@ from neoc.targets.devices import cuda_devices
 from neoc.targets.engines.cuda import simulator
 from neoc.targets.engines.cuda.driver import Gpu
 from neoc.targets.engines.cuda.tree_source import BLOCK, KERNEL, source_of, tables_of
+
+T = TypeVar("T", bound=Callable[..., None])
+_ORIGINALS: dict[str, Callable[..., None]] = {}
+
+
+class _Child:
+    """A process that imports this file and runs tests of it by name."""
+
+    def __init__(self) -> None:
+        code = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
+        code += "import test_cuda_simulator; test_cuda_simulator.serve()"
+        words = [sys.executable, "-c", code]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, name: str, arguments: dict[str, Any]) -> str:
+        """'' where the test passed, else what it said. A process that died says so."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps([name, arguments]) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        return str(json.loads(line)) if line else f"the process ended with status {self.process.wait()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def child() -> Iterator[list[_Child]]:
+    """At most one, made when it is first needed."""
+    yield _CHILDREN
+    for one in _CHILDREN:
+        one.process.kill()
+        one.process.wait()
+    _CHILDREN.clear()
+
+
+_CHILDREN: list[_Child] = []
+
+
+def in_child(test: T) -> T:
+    """Run the test in a process of its own: the simulator's libcuda is everybody's in the process that loads it."""
+    _ORIGINALS[test.__name__] = test
+
+    @functools.wraps(test)
+    def wrapper(**arguments: Any) -> None:
+        if not _CHILDREN:
+            _CHILDREN.append(_Child())
+        plain = {k: str(v.path) if isinstance(v, Artifact) else v for k, v in arguments.items()}
+        said = _CHILDREN[-1].run(test.__name__, plain)
+        if said:
+            _CHILDREN.pop().process.kill()
+            pytest.fail(said, pytrace=False)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def serve() -> None:
+    """The child's side."""
+    replies, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        if "simulated" in arguments:
+            arguments["simulated"] = Artifact.open(arguments["simulated"])
+        try:
+            _ORIGINALS[name](**arguments)
+            said = ""
+        except BaseException:
+            said = traceback.format_exc()
+        replies.write(json.dumps(said) + "\n")
+        replies.flush()
+
 
 needs_x86 = pytest.mark.needs("sse2", "ziglang")
 needs_tools = pytest.mark.needs("avx2", "fma", "tvm", "ziglang", "nvidia.cuda_nvrtc")
@@ -64,6 +140,7 @@ A = np.arange(1, 193, dtype=np.float32)
 
 @needs_x86
 @pytest.mark.parametrize("backwards", [False, True])
+@in_child
 def test_indices_shared_memory_and_barriers(backwards: bool) -> None:
     """Each block of 96 turns its stretch round, through shared memory."""
     body = """
@@ -78,6 +155,7 @@ def test_indices_shared_memory_and_barriers(backwards: bool) -> None:
 
 @needs_x86
 @pytest.mark.parametrize("backwards", [False, True])
+@in_child
 def test_warps_exchange_values(backwards: bool) -> None:
     body = """
       int i = threadIdx.x;
@@ -106,6 +184,7 @@ def test_warps_exchange_values(backwards: bool) -> None:
 
 
 @needs_x86
+@in_child
 def test_threads_may_end_early() -> None:
     body = """
       if (threadIdx.x >= 40) return;
@@ -119,6 +198,7 @@ def test_threads_may_end_early() -> None:
 
 
 @needs_x86
+@in_child
 def test_a_missing_barrier_changes_the_result_with_the_order() -> None:
     body = """
       __shared__ float tile[96];
@@ -136,6 +216,7 @@ def test_a_missing_barrier_changes_the_result_with_the_order() -> None:
 
 
 @needs_x86
+@in_child
 def test_shared_memory_is_not_zero_when_a_block_begins() -> None:
     body = """
       __shared__ float tile[96];
@@ -155,6 +236,7 @@ def test_shared_memory_is_not_zero_when_a_block_begins() -> None:
         ("if (threadIdx.x < 50) { __syncthreads(); } else { __syncwarp(); }", "wait at a barrier|different barriers"),
     ],
 )
+@in_child
 def test_barriers_that_threads_do_not_share_are_errors(body: str, words: str) -> None:
     library = simulator.driver()
     with pytest.raises(WorkerCrashed, match=words):
@@ -209,6 +291,7 @@ ENSEMBLES = {
 
 @needs_x86
 @pytest.mark.parametrize("name", ENSEMBLES)
+@in_child
 def test_tree_kernels_have_the_bits_of_the_ensemble(name: str) -> None:
     e = ENSEMBLES[name]
     rows = np.random.default_rng(0).normal(size=(300, e.features)).astype(e.row_dtype)
@@ -248,6 +331,7 @@ def test_a_network_is_simulated_and_compared_with_its_source(simulated: Artifact
 
 @needs_tools
 @no_gpu
+@in_child
 def test_an_artifact_opens_on_the_simulator_when_asked_to(simulated: Artifact) -> None:
     answers = []
     with open_artifact(simulated.path, options={"executor": "threads-on-cpu"}) as session:
@@ -262,6 +346,7 @@ def test_an_artifact_opens_on_the_simulator_when_asked_to(simulated: Artifact) -
 
 @needs_tools
 @no_gpu
+@in_child
 def test_kernels_with_a_barrier_taken_out_are_found_out(simulated: Artifact) -> None:
     """Every barrier of the convolution's kernel, one at a time: the order of threads then shows, or NaN does."""
     from neoc.targets.engines.cuda.session import CudaSession, load, runtime

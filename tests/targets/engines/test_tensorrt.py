@@ -369,3 +369,37 @@ def test_without_tensorrt_a_real_plan_is_missing_its_runtime() -> None:
     except Exception:
         with pytest.raises(MissingTool, match="Python runtime"):
             session.runtime()
+
+
+# ---- TensorRT-RTX ----------------------------------------------------------------------------
+
+
+def test_rtx_serves_what_its_builder_makes_engines_for() -> None:
+    from neoc.targets.engines.tensorrt.rtx import TensorRtRtx
+
+    served = {
+        name
+        for name in ("t4", "a10", "a100", "l4", "rtx4090", "h100", "jetson-orin")
+        if TensorRtRtx().serves(get_target(name))
+    }
+    assert served == {"a10", "a100", "l4", "rtx4090"}
+    assert TensorRtRtx().gaps(program(cnn(2)), get_target("l4")) == ()
+    (gap,) = TensorRtRtx().gaps(program(cnn("n")), get_target("l4"))
+    assert "is not static" in gap.reason
+
+
+@pytest.mark.needs("tensorrt_rtx_bindings")
+@pytest.mark.skipif(bool(cuda_devices()), reason="this machine has a GPU")
+def test_rtx_builds_an_engine_for_a_chip_that_is_not_here(tmp_path: Path) -> None:
+    onnx.save(cnn(2), tmp_path / "cnn.onnx")
+    options = CompileOptions(use_cache=False, engines=("tensorrt-rtx",))
+    plans = {}
+    for name in ("a10", "l4"):
+        artifact = compile_model(tmp_path / "cnn.onnx", get_target(name), options, output=tmp_path / f"{name}.neoc")
+        assert artifact.level is Level.COMPILED
+        (path,) = (p for p in artifact.members() if p.endswith("model.rtx.plan"))
+        plans[name] = bytes(artifact.read([path])[path])
+        with pytest.raises(WrongDevice, match="cuda:sm_"):
+            open_artifact(artifact.path)
+    assert plans["a10"] != plans["l4"]
+    assert min(map(len, plans.values())) > 10_000
