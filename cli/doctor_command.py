@@ -20,6 +20,7 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "apache-tvm",
+    "nvidia-cuda-nvrtc-cu12",
     "jax",
     "torch",
     "numba",

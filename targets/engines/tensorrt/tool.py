@@ -49,7 +49,7 @@ def find_tool(target: Target) -> Trtexec | None:
     real = _on_path()
     if real is not None and f"cuda:{target.level}" in cuda_devices():
         return real
-    standin = standins.find(PROGRAM)
+    standin = standins.find(PROGRAM) if real is None else None
     return None if standin is None else Trtexec(standin.command, standin.version, standin=True)
 
 

@@ -76,6 +76,14 @@ def test_the_cubin_is_for_the_chip_and_the_library_for_its_host(
 
 
 @needs_tools
+def test_a_jetsons_kernels_are_the_text_that_is_simulated_for_a_card(artifacts: dict[str, Artifact]) -> None:
+    """What is said of the schedules of one chip holds for the other: the source is the same to the byte."""
+    card, jetson = (member(artifacts[name], "kernels.cu") for name in ("h100", "jetson-nano"))
+    assert card == jetson
+    assert member(artifacts["h100"], "kernels.cubin") != member(artifacts["jetson-nano"], "kernels.cubin")
+
+
+@needs_tools
 def test_a_schedule_that_cannot_be_lowered_gives_way_to_the_next(tmp_path: Path) -> None:
     """TVM's own pipeline is lost at the grouped convolution of this model, by its GeneralReduction."""
     import tvm
