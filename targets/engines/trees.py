@@ -148,7 +148,7 @@ class Trees(Emulated):
     def rehearsal(self, target: Target) -> tuple[Numerics, str]:
         numerics, by = super().rehearsal(target)
         if numerics is Numerics.EMULATED and target.arch == "armv7":
-            by += "; what is behind the trees was computed by this machine"
+            by += "; steps behind the trees that are no machine code were taken by this machine"
         return numerics, by
 
     def rehearse(

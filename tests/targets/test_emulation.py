@@ -165,7 +165,11 @@ def test_the_models_are_what_qemu_makes_of_them(arm_guest: guest.Guest) -> None:
         command = [*arm_guest.command(model), str(arm_guest.python), "-S", "-c", "print(open('/proc/cpuinfo').read())"]
         text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
         facts = HostFacts.parse(text, arch="aarch64")
-        assert (facts.cpu, facts.features) == (model, features)
+        assert facts.cpu == model
+        if arm_guest.qemu_version.startswith("10.0."):  # others know other names of features
+            assert facts.features == features
+        for told in ("sve", "sve2", "atomics", "asimddp", "crc32", "bf16"):
+            assert (told in facts.features) == (told in features), (model, told)
 
 
 # ---- without the file system -----------------------------------------------------------------

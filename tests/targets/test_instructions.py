@@ -37,7 +37,7 @@ def test_a_tree_kernel_takes_the_same_instructions_each_time_and_more_for_more_r
     found = [count(artifact, {"features": np.ascontiguousarray(x[:n])}) for n in (256, 256, 1024)]
     assert found[0].cpu == "cortex-a7"
     assert found[0].count > 100 * 256  # a hundred trees cannot be had for less than one instruction a tree and row
-    assert abs(found[1].count - found[0].count) <= 2
+    assert abs(found[1].count - found[0].count) < found[0].count / 1000  # what starts the program differs a little
     assert 3 < found[2].count / found[0].count < 5
 
 
