@@ -137,7 +137,7 @@ def _counted(proof: Verified, program: Program, target: Target) -> int | None:
 def refused(folder: Path) -> str:
     """What neoc says of SVE code on a core without SVE, before anything of it is run. Raises AssertionError."""
     model, data = torch_models.pnet(folder)
-    options = CompileOptions(data=data, use_cache=False, engines=("tvm",))
+    options = CompileOptions(data=data, use_cache=False, engines=("tvm",), pairs=(("tvm.sve", "on"),))
     artifact = compile_model(model, "graviton3", options, output=folder / "sve.neoc")
     try:
         open_artifact(artifact.path, options={"executor": "qemu:cortex-a72"}).close()

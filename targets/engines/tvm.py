@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from neoc.compile.contracts import (
     TensorSpec,
     Variant,
 )
-from neoc.compile.errors import InvalidArtifact, MissingTool, UnsupportedModel, WrongDevice
+from neoc.compile.errors import InvalidArtifact, MissingTool, UnsupportedModel, UsageError, WrongDevice
 from neoc.targets import guest
 from neoc.targets.elf import read_elf
 from neoc.targets.emulation import Emulated
@@ -57,6 +58,9 @@ ALIGNMENT = 64
 RUNTIME = "libtvm_runtime.so"
 """member: TVM's small runtime for the device, where it was at hand"""
 
+SVE = "tvm.sve"
+"""--option key: 'on' or 'off'"""
+
 _TRIPLES = {"aarch64": "aarch64-linux-gnu", "x86_64": "x86_64-linux-gnu", "armv7": "arm-linux-gnueabihf"}
 """architecture -> the triple that its linkers go by"""
 _INSTALL = "install it with: pip install 'neoc[tvm]'"
@@ -66,6 +70,7 @@ class Tvm(Emulated):
     name = "tvm"
     opt_in = True
     dispatches = False
+    options = MappingProxyType({SVE: "on: scalable vectors where the chip has them, proven like all code; off"})
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:
@@ -92,7 +97,17 @@ class Tvm(Emulated):
 
     def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
         # One thread: without a schedule there is no parallel loop that a second one could take part in.
-        return (Variant.of("llvm"),) if options.precision == "fp32" else ()
+        if options.precision != "fp32":
+            return ()
+        plain, scalable = Variant.of("llvm"), Variant.of("llvm-sve", sve=True)
+        if "sve" not in target.features:
+            return (plain,)
+        asked = dict(options.pairs).get(SVE)
+        if asked not in (None, "on", "off"):
+            raise UsageError(f"{SVE} is on or off, not {asked!r}", fix=f"--option {SVE}=on")
+        if asked is not None:
+            return (scalable if asked == "on" else plain,)
+        return (plain, scalable) if target.arch == machine() else (plain,)
 
     def tools(self) -> Mapping[str, str]:
         carried = {} if _device_runtime() is None else {"libtvm_runtime.so for aarch64": "carried"}
@@ -107,7 +122,7 @@ class Tvm(Emulated):
                 fix=f"install one with: pip install ziglang (or the package that has {triple}-gcc)",
             )
         library = folder / MEMBER
-        _compiled(program, code_for(target)).export_library(str(library), fcompile=linker)
+        _compiled(program, code_for(target, bool(variant.get("sve")))).export_library(str(library), fcompile=linker)
         _accept(library.read_bytes(), target.arch)
         members = {MEMBER: library}
         if target.arch == "aarch64" and (runtime := _device_runtime()) is not None:
@@ -139,12 +154,19 @@ class Tvm(Emulated):
         return TvmSession(_load(members[MEMBER], members.get(RUNTIME)), signature)
 
 
-def code_for(target: Target) -> dict[str, Any]:
-    """TVM's description of a target: its core, and what the chip has beside it or lacks."""
+def code_for(target: Target, sve: bool = False) -> dict[str, Any]:
+    """TVM's description of a target: its core, and what the chip has beside it or lacks.
+
+    sve: vectors of the length that the chip has, where it has them. Not by default: LLVM 22 turns a loop over short
+    rows with one value a row (a bias over a Conv of four places) into scalable code that is right for vectors of 128
+    bits alone. Found under qemu with Silero's VAD on graviton3; `-sve` leaves Advanced SIMD, which is right.
+    """
     triple = str(target.fact("triple", _TRIPLES[target.arch]))
     code: dict[str, Any] = {"kind": "llvm", "mtriple": triple, "mcpu": target.fact("mcpu", target.level)}
     if attributes := str(target.fact("mattr", "")):
         code["mattr"] = attributes.split(",")
+    if "sve" in target.features and not sve:
+        code["mattr"] = [*code.get("mattr", ()), "-sve"]
     if target.arch == "armv7":
         code |= {"mtriple": "armv7l-linux-gnueabihf", "mattr": ["+neon", "+vfp4"], "mfloat-abi": "hard"}
     return code
