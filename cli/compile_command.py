@@ -176,7 +176,7 @@ def _compile_each(
     from neoc.targets import get_target
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
-    stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0] or "model"
+    stem = Path(model).name.partition(":")[0].rsplit(".", 1)[0].removesuffix(".tar") or "model"
     read = (model, options.data, options.raw_data, options.decision)
     several = len(targets) > 1
     if output is None and ticket is not None:

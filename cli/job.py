@@ -36,7 +36,7 @@ def bounded(seconds: float | None, where: str) -> Iterator[None]:
         raise _Deadline
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     except _Deadline:
@@ -49,6 +49,7 @@ def bounded(seconds: float | None, where: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # of a program around this one
 
 
 @dataclass

@@ -8,6 +8,7 @@ jobs; the shapes are those of botocore's service model, which the tests hold eve
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_job(path: Path) -> Job:
     place = output.get("S3OutputLocation")
     steps = sections(request, where, strict=False)
     return Job(
-        name=str(request.get("CompilationJobName") or path.stem),
+        name=_name(request, where),
         model=str(_local(str(_field(source, where, "S3Uri", str)), where)),
         target=target,
         inputs=input_arguments(source.get("DataInputConfig"), source.get("Framework"), chosen.dtype, where),
@@ -107,6 +108,16 @@ def _request(path: Path) -> Mapping[str, Any]:
         raise UsageError("the job is no JSON object", where=str(path), fix="give a CreateCompilationJob request")
     _only(request, str(path), "", {*FIELDS, *SECTIONS})
     return request
+
+
+def _name(request: Mapping[str, Any], where: str) -> str:
+    """The job's name, as SageMaker takes names: it becomes one of a file. Raises UsageError."""
+    name = request.get("CompilationJobName", "job")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):
+        raise UsageError(
+            f"CompilationJobName {name!r:.80} is no name", where=where, fix="take letters, digits and '-', at most 63"
+        )
+    return name
 
 
 def _only(data: Mapping[str, Any], where: str, of: str, known: set[str]) -> None:

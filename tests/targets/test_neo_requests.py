@@ -240,6 +240,8 @@ def test_an_nvidia_platform_gets_the_chip_with_that_code(tmp_path: Path) -> None
         ({"OutputConfig__KmsKeyId": "k"}, UsageError, "KmsKeyId is not served"),
         ({"OutputConfig__Device": "x"}, UsageError, r"not known: OutputConfig\.Device"),
         ({"ModelPackageVersionArn": "arn"}, UsageError, "ModelPackageVersionArn is not served"),
+        ({"CompilationJobName": "../x"}, UsageError, "is no name"),
+        ({"CompilationJobName": 7}, UsageError, "is no name"),
         ({"Nonsense": 1}, UsageError, "not known: Nonsense"),
         ({"StoppingCondition__MaxRuntimeInSeconds": 0}, UsageError, "above zero"),
         ({"StoppingCondition__MaxRuntimeInSeconds": True}, UsageError, "above zero"),

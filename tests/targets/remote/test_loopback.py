@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not Path(SSHD).exists(), reason="needs sshd: openssh-server is not installed"),
     pytest.mark.skipif(machine() != "x86_64", reason="the sample artifact is for x86-64"),
 ]
-SHORT = ("--seconds", "0.5", "--blocks", "2", "--sets", "1", "--max-load", "100")
+SHORT = ("--seconds", "0.5", "--blocks", "1", "--sets", "1", "--max-load", "100")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +82,7 @@ def test_added_run_and_removed(tmp_path: Path, config: Path, capsys: pytest.Capt
         assert "does not hold that host key" in capsys.readouterr().err
         assert run([*add, "--accept-host-key", server.fingerprint()]) == 0
         assert run(["run", str(DENSE), "--data", str(data), "-o", str(there), "--on", "box"]) == 0
-        assert (server.sessions, server.running()) == ([], [])
+        assert (server.sessions, server.alive()) == ([], [])
         assert run(["device", "remove", "box"]) == 0
         assert run(["run", str(DENSE), "--data", str(data), "-o", str(there), "--on", "box"]) == 2
     assert run(["run", str(DENSE), "--data", str(data), "-o", str(here)]) == 0
@@ -103,7 +103,7 @@ def test_a_connection_that_is_killed_in_a_run(box: Sshd) -> None:
             timer.join()
         with pytest.raises(Exception, match="is gone"):
             session.run(FEEDS)
-    assert until(lambda: box.sessions == [] and box.running() == []), "the guardian on the device cleans up"
+    assert until(lambda: box.sessions == [] and box.alive() == []), "the guardian on the device cleans up"
     with open_on("box", DENSE) as session:  # and it is of use again
         assert session.run(FEEDS)["y"].shape == (2, 3)
 
@@ -116,7 +116,7 @@ def test_a_client_that_is_killed_leaves_nothing_there(box: Sshd) -> None:
     assert child is not None
     child.kill()
     worker.close()
-    assert until(lambda: box.sessions == [] and box.running() == [])
+    assert until(lambda: box.sessions == [] and box.alive() == [])
 
 
 def test_a_changed_host_key(box: Sshd) -> None:
@@ -160,7 +160,7 @@ def test_a_benchmark_runs_there_and_its_record_comes_back(box: Sshd, tmp_path: P
     assert result["n"] > 100
     assert result["subject"] == str(DENSE)
     assert (box.cache / "device").is_dir()
-    assert (box.sessions, box.running()) == ([], [])
+    assert (box.sessions, box.alive()) == ([], [])
     assert os.listdir(box.cache / "device") == [".lock"]
 
 
@@ -191,7 +191,30 @@ def test_a_device_that_reboots_in_the_middle_of_a_benchmark(
     assert len(box.sessions) == 1, "nobody was left to clean up"
     assert run(["device", "check", "box"]) == 0
     assert "1 folders of broken connections" in " ".join(capsys.readouterr().out.split())
-    assert until(lambda: box.sessions == [] and box.running() == [])
+    assert until(lambda: box.sessions == [] and box.alive() == [])
+
+
+@pytest.mark.slow
+def test_a_connection_that_breaks_in_a_benchmark(box: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The subjects' own workers, which have sessions of their own, go too."""
+    write_peaks(box.cache)
+    seen = []
+
+    def cut() -> None:
+        if until(lambda: any("neoc.compile.worker_main" in command(pid) for pid in box.alive()), 60):
+            seen.extend(box.alive())
+            box.cut()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    try:
+        status = run(["bench", str(DENSE), "--on", "box", "--seconds", "60", "--max-load", "100"])
+    finally:
+        cutting.join()
+    assert len(seen) >= 3
+    assert status == 3
+    assert "the device was lost" in capsys.readouterr().err
+    assert until(lambda: box.sessions == [] and box.alive() == [])
 
 
 @pytest.mark.slow
