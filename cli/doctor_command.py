@@ -32,6 +32,7 @@ TOOLS = (
     "mmdebstrap",
     "qemu-aarch64",
     "qemu-x86_64",
+    "ssh",
     "nvcc",
     "trtexec",
     "neuronx-cc",
