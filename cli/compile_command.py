@@ -180,7 +180,8 @@ def _compile_each(
     read = (model, options.data, options.raw_data, options.decision)
     several = len(targets) > 1
     if output is None and ticket is not None:
-        output, several = ticket.job.output, ticket.job.output is not None
+        output = ticket.job.output
+        several = several or (output is not None and output.suffix != ".neoc")
     places = {
         name: arguments.output_file(output, f"{stem}.{name}.neoc", several=several, sources=read) for name in targets
     }

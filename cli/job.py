@@ -97,7 +97,8 @@ class Ticket:
     def _write(self, result: Artifact | NeocError) -> None:
         from neoc.compile.files import write_atomically
 
-        folder = self.job.output if self.job.output is not None else Path()
+        folder = self.job.output or Path()
+        folder = folder.parent if folder.suffix == ".neoc" else folder
         if folder.is_dir():
             text = json.dumps(self.description(result), indent=1) + "\n"
             write_atomically(folder / f"{self.job.name}.json", text.encode())
