@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "trees" / "call_model.c"
 TYPES = {"float32": "float", "float64": "double", "int64": "int64_t"}
 STRICT = ("-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread")
 
 
+@cache
+def lacking(gcc: str) -> str:
+    """Why this compiler makes no programs here, without the headers of a C library, say; empty where it does."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [gcc, *STRICT, "-static", "-x", "c", "-", "-o", f"{folder}/a"]
+        text = '#include <pthread.h>\n#include <stdio.h>\nint main(void) { return puts("") < 0; }\n'
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"{gcc} makes no programs here: {done.stderr.strip()[:200]}"
+
+
 def program(
     folder: Path, header: Path, library: Path, dtypes: Sequence[str], gcc: str = "gcc", *flags: str, name: str = "call"
 ) -> Path:
     """Linked with the object (statically) or the shared object. dtypes: of rows, predictions, margins."""
+    if why := lacking(gcc):
+        pytest.skip(why)
     made = folder / name
     types = [f"-D{macro}={TYPES[d]}" for macro, d in zip(("ROW", "PREDICTION", "MARGIN"), dtypes, strict=True)]
     include = folder / "include"

@@ -138,6 +138,14 @@ def test_lightgbm_takes_doubles(tmp_path: Path) -> None:
     np.testing.assert_array_max_ulp(prediction, found.predict(rows), 4)
 
 
+@pytest.mark.needs("lightgbm")
+def test_a_model_that_changes_its_features_first_is_refused(tmp_path: Path) -> None:
+    found, _ = trained_trees.lightgbm(trained_trees.LIGHTGBM["zero-as-missing"])
+    found.save_model(tmp_path / "m.txt")
+    with pytest.raises(UnsupportedModel, match="before the trees"):
+        built(tmp_path / "m.txt", tmp_path / "c", get_target("host"))
+
+
 @pytest.mark.needs("sklearn", "skops")
 def test_classes_that_are_texts(tmp_path: Path) -> None:
     import skops.io

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_models import called, program
+from c_models import called, lacking, program
 from tree_models import ALL_MODES, drawn, rows_for, same_bits
 
 from neoc.kernels.errors import KernelCompileError
@@ -197,6 +197,8 @@ def test_the_header_is_c_and_cpp_whatever_the_model_is_called(tmp_path: Path) ->
         (tmp_path / f"m.{ending}").write_text(source)
     stub = "#include <stddef.h>\nint fraud_predict(void *a, size_t b, void *c) { return a == c && b; }\n"
     (tmp_path / "stub.c").write_text(stub + stub.splitlines()[1].replace("predict", "flag"))
+    if why := lacking("gcc"):
+        pytest.skip(why)
     flags = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     subprocess.run(["gcc", *flags, "-std=c99", "-o", "m", "m.c", "stub.c"], cwd=tmp_path, check=True)
     out = subprocess.run([tmp_path / "m"], check=True, capture_output=True).stdout
