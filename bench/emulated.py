@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -180,7 +181,10 @@ def main() -> int:
     if not arguments.models:
         with tempfile.TemporaryDirectory(prefix="neoc-emulated-") as scratch:
             print(f"\nSVE code for graviton3 under -cpu cortex-a72: {refused(Path(scratch))}")
-    print(f"\n{len(rows)} rows, {sum(row.ok for row in rows)} within tolerance, {time.monotonic() - begin:.0f} s")
+    spent = os.times()
+    processor = spent.user + spent.system + spent.children_user + spent.children_system
+    print(f"\n{len(rows)} rows, {sum(row.ok for row in rows)} within tolerance")
+    print(f"{time.monotonic() - begin:.0f} s, {processor:.0f} s of processor time")
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0 if rows and all(row.ok for row in rows) else 1
