@@ -26,7 +26,7 @@ import numpy as np
 
 from neoc.bench.trees_models import MODELS, Model
 from neoc.bench.trees_peers import Peers, Subject, peers
-from neoc.bench.trees_proof import opened
+from neoc.bench.trees_proof import Made, opened, parsed
 from neoc.compile import CompileOptions, compile_model, frontends
 from neoc.compile.contracts import Session
 from neoc.compile.machine import fingerprint
@@ -75,13 +75,13 @@ def run(model: Model, chosen: argparse.Namespace) -> tuple[list[str], str, dict[
     subject = Subject(model.library, path, program.source.graph, chosen.peer_seconds, chosen.folder / "llvmlite-0.44")
     lines, left_out = [], dict[str, str]()
     with tempfile.TemporaryDirectory() as folder:
+        made = None if chosen.prepare else Made.of(program, get_target("host"), Path(folder) / "built")
         for case in cases(model, rows):
             found = peers(subject, case.threads)
             left_out |= found.left_out
-            if chosen.prepare:
+            if made is None:
                 continue
-            place = Path(folder) / f"{case.rows}-{case.threads}"
-            with opened(program, get_target("host"), place, case.threads) as session:
+            with made.opened(case.threads) as session:
                 lines.append(_timed(model, case, session, found, chosen.seconds))
             print(lines[-1], flush=True)
     return lines, "" if chosen.prepare else cost(model, path), left_out
@@ -170,8 +170,6 @@ def cost(model: Model, path: Path) -> str:
         made = compile_model(path, "host", options, output=Path(folder) / "m.neoc")
         whole = time.perf_counter() - start
         size, source = made.path.stat().st_size, path.stat().st_size
-    from neoc.bench.trees_proof import parsed
-
     e = parsed(program)
     sizes = f"{source / 1e6:.2f} MB | {size / 1e6:.2f} MB | {size / source:.2f}x"
     text = f"| {model.name} | {e.trees:,} | {e.nodes:,} | {kernel:.2f} s | {whole:.2f} s | {sizes} |"

@@ -48,6 +48,8 @@ class ModelWriter(KernelWriter):
         self._words = layout.tables[head["at_trees"] : head["at_leaves"]].view(np.uint32).tolist()
         self._counts = layout.tables[head["at_groups"] : head["at_tests"]].view(np.uint32)[: head["groups"]].tolist()
         self._at = self._leaf = 0
+        self._places: list[int] | None = None
+        """of the lines that the record at hand names; None while the shape's own functions are written"""
 
     def tree_functions(self) -> list[Function]:
         found = [f for f in super().tree_functions() if f.name != "trees"]
@@ -86,6 +88,8 @@ class ModelWriter(KernelWriter):
         return [int(word) for word in self._words[self._at - count : self._at]]
 
     def _line_named(self, f: Function, pointer: str, index: int | str) -> str:
+        if self._places is None:
+            return super()._line_named(f, pointer, index)  # type: ignore[arg-type]
         return f.at("i8", "%lines", str(self._places[int(index)]))
 
     def _written_out(self, f: Function, bits: int) -> list[str]:

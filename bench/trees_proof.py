@@ -26,7 +26,7 @@ import numpy as np
 
 from neoc.bench import tree_recipes as recipes
 from neoc.compile import frontends
-from neoc.compile.contracts import EngineOptions, Session, Target
+from neoc.compile.contracts import EngineOptions, Session, Target, Variant
 from neoc.compile.frontends.trees import form, walk
 from neoc.compile.frontends.trees.ensemble import MEMBER, Ensemble
 from neoc.compile.options import CompileOptions
@@ -92,14 +92,30 @@ def levels(only: Sequence[str] = ()) -> dict[str, Target]:
 
 def opened(program: Program, target: Target, folder: Path, threads: int = 1) -> Session:
     """The program as the engine compiles it for the target. Raises ValueError where it has gaps."""
-    engine = Trees()
-    if gaps := engine.gaps(program, target):
-        raise ValueError("; ".join(gap.reason for gap in gaps))
-    variant = engine.variants(program, target, EngineOptions())[0]
-    folder.mkdir(parents=True)
-    built = engine.build(program, target, variant, folder)
-    members = {name: memoryview(path.read_bytes()) for name, path in built.members.items()}
-    return engine.open(members, program.signature, variant, threads, None)
+    return Made.of(program, target, folder).opened(threads)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the engine made of a program: it can be opened several times."""
+
+    members: dict[str, memoryview]
+    program: Program
+    variant: Variant
+
+    @classmethod
+    def of(cls, program: Program, target: Target, folder: Path) -> Made:
+        """Raises ValueError where the program has gaps."""
+        engine = Trees()
+        if gaps := engine.gaps(program, target):
+            raise ValueError("; ".join(gap.reason for gap in gaps))
+        variant = engine.variants(program, target, EngineOptions())[0]
+        folder.mkdir(parents=True)
+        built = engine.build(program, target, variant, folder)
+        return cls({name: memoryview(path.read_bytes()) for name, path in built.members.items()}, program, variant)
+
+    def opened(self, threads: int) -> Session:
+        return Trees().open(self.members, self.program.signature, self.variant, threads, None)
 
 
 # ---- rows ---------------------------------------------------------------------------------------------
