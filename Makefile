@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format bench report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
+.PHONY: help demo test test-slow lint format bench bench-cold report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
 	fuzz-torch fuzz-trees fuzz-skops conformance conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -42,6 +42,9 @@ format: $(FULL)  ## let ruff write the format
 
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
+
+bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory: the table of docs/bound-and-cold.md
+	@$(PY) -m neoc.bench.cold $(ARGS) </dev/null
 
 report: $(FULL)  ## the zoo suite, appended to build/ledger.jsonl, as one page: build/report.html
 	@mkdir -p build

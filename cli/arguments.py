@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neoc.compile.contracts import Dim, dtype_of
 from neoc.compile.errors import InvalidInput, OutputError, UsageError
-from neoc.compile.options import PRECISIONS, Bucketing, InputBinding
+from neoc.compile.options import OPTIMIZE, PRECISIONS, Bucketing, InputBinding
 
 
 def bindings(texts: Sequence[str]) -> dict[str, InputBinding]:
@@ -124,6 +124,12 @@ def check_precision(precision: str) -> str:
             fix="use fp32 (exact), or bf16 where an engine offers it",
         )
     return precision
+
+
+def check_optimize(goal: str) -> str:
+    if goal not in OPTIMIZE:
+        raise UsageError(f"--optimize does not know {goal!r}", fix=f"one of: {', '.join(OPTIMIZE)}")
+    return goal
 
 
 def check_threads(threads: int) -> int:

@@ -43,6 +43,9 @@ def command(
         list[str] | None, typer.Option("--pad", help="NAME=VALUE: what an input is padded with; 0 by default.")
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
+    optimize: Annotated[
+        str, typer.Option(help="latency (steady requests), cold-start (a new process to its first result) or size.")
+    ] = "latency",
     tolerance: Annotated[float | None, typer.Option(help="Relative error allowed per output; 1e-4 in fp32.")] = None,
     engine: Annotated[list[str] | None, typer.Option("--engine", help="Only these engines; repeatable.")] = None,
     option: Annotated[
@@ -114,6 +117,7 @@ def command(
         inputs=arguments.bindings(inputs or []),
         data=data,
         precision=arguments.check_precision(precision),
+        optimize=arguments.check_optimize(optimize),
         tolerance=tolerance,
         engines=tuple(engine or ()),
         pairs=arguments.pairs(option or []),

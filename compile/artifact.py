@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import tempfile
@@ -15,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from neoc.compile import container, digests
 from neoc.compile.container import Entry
-from neoc.compile.contracts import Level, Signature
+from neoc.compile.contracts import Level, Place, Signature
 from neoc.compile.digests import Digest, Member, Source
 from neoc.compile.errors import InternalError, InvalidArtifact, OutputError, UsageError
 from neoc.compile.files import atomic_file
@@ -58,7 +59,12 @@ def pack(
     kept = {name: made[name] for name in sorted(set(stored.values()))}
     records = {name: _record(found) for name, found in kept.items()}
     if len(manifest["variants"]) > 1:
-        members, kept, records = _shared({name: members[name] for name in kept}, records)
+        alone = {stored[path] for path in _mapped(manifest)}  # a mapping wants them in one piece
+        alike = {name: records[name] for name in kept if name not in alone}
+        shared, digests_of, found = _shared({name: members[name] for name in alike}, alike)
+        members = shared | {name: members[name] for name in alone}
+        kept = dict(sorted((digests_of | {name: kept[name] for name in alone}).items()))
+        records = dict(sorted((found | {name: records[name] for name in alone}).items()))
     proof = canonical(evidence, EVIDENCE)
     facts = renamed(manifest, stored) | {
         "format": FORMAT,
@@ -77,6 +83,12 @@ def pack(
             _copy(file, entry, sources[entry.name])
         file.write(container.directory(layout))
     return Artifact.open(path)
+
+
+def _mapped(manifest: Mapping[str, Any]) -> set[str]:
+    """The members that some step maps."""
+    steps = [step for variant in manifest["variants"] for step in variant["steps"]]
+    return {step["members"][name] for step in steps for name in step.get("mapped", ())}
 
 
 def _shared(
@@ -215,6 +227,38 @@ class Artifact:
         beside = [*others, self._evidence_member()] if whole else []
         with self._file() as handle:
             return digests.load(handle, wanted, self.path.name, threads, beside)
+
+    def places(self, paths: Iterable[str]) -> dict[str, Place]:
+        """Path -> where the member's bytes lie in this file. Raises InvalidArtifact for one that is made of parts."""
+        found = {}
+        for path in dict.fromkeys(paths):
+            member = self._all[path]
+            if member.parts:
+                raise invalid(f"{self.path.name}, member {path}", "it is to be mapped, and is made of parts")
+            found[path] = Place(self.path, member.start, member.size)
+        return found
+
+    def map(self, paths: Iterable[str]) -> dict[str, memoryview]:
+        """Path -> the member's bytes, mapped read-only: unchecked, and pages of the file for as long as a view lives.
+
+        Raises InvalidArtifact.
+        """
+        places = self.places(paths)
+        if not places:
+            return {}
+        with self._file() as handle:
+            whole = memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_READ))
+        return {path: whole[place.offset : place.offset + place.size] for path, place in places.items()}
+
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """Device, inode, size, and when content and inode last changed (ns), as of when it was opened."""
+        return self._identity
+
+    def unchanged(self) -> None:
+        """Raises InvalidArtifact where the path no longer leads to the file that was opened, as it was."""
+        with self._file():
+            pass
 
     def verify(self) -> None:
         """Check every byte of the file. Raises InvalidArtifact, which names the member."""
@@ -370,7 +414,7 @@ def _readable(path: Path) -> Iterator[int]:
 
 def _identity(handle: int) -> tuple[int, ...]:
     facts = os.fstat(handle)
-    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neoc.compile import contests
 from neoc.compile.answers import Sample
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Plan
@@ -30,11 +31,15 @@ class Chosen:
 
     verified: Verified
     by: str
-    """'race' or 'preference'"""
+    """'race', 'preference', 'cold-start' or 'size'"""
     corroborated_by: tuple[str, ...] = ()
     """other engines whose candidates passed the same check"""
     race: dict[str, Any] | None = None
     reported: dict[str, Any] | None = None
+    contest: dict[str, Any] | None = None
+    """what decided where it was not the race: each candidate's figures"""
+    portable: Verified | None = None
+    """what opens where the chosen form, made for this very CPU and version, does not"""
 
     @property
     def candidate(self) -> Candidate:
@@ -111,8 +116,12 @@ def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
     # Only what runs on the chip may be timed: a simulator's or an emulator's seconds say nothing of it.
     timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker and v.numerics is Numerics.EXECUTED}
     winner, by, result = verified[0], "preference", None
+    contest: dict[str, Any] | None = None
     if shop.options.decision is not None:
         winner, by = _replayed(shop, verified, shop.options.decision)
+    elif shop.options.optimize != "latency" and timers:
+        contest = contests.CONTESTS[shop.options.optimize](shop, [v for v in verified if v.id in timers])
+        winner, by = next(v for v in verified if v.id == contest["winner"]), shop.options.optimize
     elif len(timers) > 1:
         shop.progress("race", f"{len(timers)} candidates, at most {shop.options.race_seconds:.0f} s")
         result = run_race(timers, budget_s=shop.options.race_seconds, prefer=list(timers))
@@ -124,7 +133,18 @@ def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
         corroborated_by=tuple(sorted(engines - {winner.candidate.step.engine})),
         race=None if result is None else result.as_dict(),
         reported=_report(shop, winner, verified, timers) if timers else None,
+        contest=contest,
+        portable=_portable(winner, verified),
     )
+
+
+def _portable(winner: Verified, verified: Sequence[Verified]) -> Verified | None:
+    """For a form that only this CPU or this version of the engine opens: the first one that others open too."""
+    if not winner.candidate.built.bound:
+        return None
+    free = [v for v in verified if not v.candidate.built.bound]
+    same = [v for v in free if v.candidate.step.engine == winner.candidate.step.engine]
+    return next(iter([*same, *free]), None)
 
 
 def _replayed(shop: Workshop, verified: Sequence[Verified], decision: Path) -> tuple[Verified, str]:

@@ -18,6 +18,7 @@ import numpy as np
 from neoc.compile.errors import FeedError
 
 if TYPE_CHECKING:
+    from neoc.compile.binding import Binding
     from neoc.compile.program import Program
     from neoc.compile.raw import RawSteps
 
@@ -201,7 +202,8 @@ class Variant:
 class Requirement:
     """One thing the opening machine must have. Decided before any weight is read.
 
-    kind 'arch' (name x86_64, aarch64 ...), 'isa' (name: a feature of the target's arch, as in /proc/cpuinfo),
+    kind 'arch' (name x86_64, aarch64 ...), 'cpu' (name: `HostFacts.cpu_key` of the very CPU that a form was made for),
+    'isa' (name: a feature of the target's arch, as in /proc/cpuinfo),
     'package' (name: a distribution, `version` what it was built with, `match` 'exact' | 'minor' | 'any'),
     'device' (name: 'cuda:sm_90', 'neuron:inf2'), 'runtime' (a native library that must be loadable).
     """
@@ -249,6 +251,13 @@ class Built:
     notes: tuple[str, ...] = ()
     device_code: Mapping[str, Any] | None = None
     """of code for a GPU: what each kernel takes of the chip, as the manifest's schema has it; JSON-able"""
+    mapped: tuple[str, ...] = ()
+    """members that `open_mapped` does not read but maps where they lie"""
+
+    @property
+    def bound(self) -> bool:
+        """Whether it opens only on this very CPU, or with this very version of the engine."""
+        return any(r.kind == "cpu" or r.match == "exact" for r in self.requirements)
 
     def as_dict(self, folder: Path) -> dict[str, Any]:
         """JSON-able; member files are named relative to `folder`, which may move."""
@@ -261,6 +270,7 @@ class Built:
             "reproducible": self.reproducible,
             "notes": list(self.notes),
             "device_code": None if self.device_code is None else dict(self.device_code),
+            "mapped": list(self.mapped),
         }
 
     @classmethod
@@ -274,7 +284,17 @@ class Built:
             data["reproducible"],
             tuple(data["notes"]),
             data.get("device_code"),
+            tuple(data.get("mapped", ())),
         )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a member lies: a stretch of a file that stays as it is while anything maps it."""
+
+    path: Path
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -338,6 +358,26 @@ class Session(ABC):
                 fix="call run() with the arrays named in session.inputs, or compile the model with --process",
             )
         return self.raw.run(self, items)
+
+    def bind(self, inputs: Feeds, outputs: Mapping[str, np.ndarray] | Sequence[str] | None = None) -> Binding:
+        """Bind the caller's buffers once; each `run()` of the binding then reads and overwrites them, with no check.
+
+        inputs: a C-contiguous array for every input. outputs: buffers to write into (C-contiguous, writeable, of the
+        output's dtype and shape, overlapping neither an input nor each other), or the names of the outputs that are
+        wanted, None for all: their buffers are made here. An output that is not bound is not paid for.
+
+        Raises FeedError for a buffer that does not fit: name, dtype, rank, size, layout, overlap; and for strings and
+        sequences, which have no buffer. Results of `run` never share memory with a binding's buffers.
+        """
+        from neoc.compile.binding import bind
+
+        return bind(self, inputs, outputs)
+
+    def _bind(self, inputs: Feeds, outputs: Feeds) -> Binding:
+        """The engine's own binding of buffers that were checked. This one copies results over; engines need not."""
+        from neoc.compile.binding import CopyingBinding
+
+        return CopyingBinding(self, inputs, outputs)
 
     @abstractmethod
     def close(self) -> None:
@@ -442,6 +482,8 @@ class EngineOptions:
     threads: int = 1
     precision: str = "fp32"
     pairs: tuple[tuple[str, str], ...] = ()
+    optimize: str = "latency"
+    """what the candidates compete in: 'latency', 'cold-start' or 'size' (compile/options.py)"""
 
 
 class Engine(ABC):
@@ -512,6 +554,22 @@ class Engine(ABC):
 
         The views own their memory: it lives for as long as the session keeps them, and is given back with the last one.
         """
+
+    def open_mapped(
+        self,
+        members: Mapping[str, memoryview],
+        places: Mapping[str, Place],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        """`open`, for members some of which lie in a file that may be mapped: `places` says where.
+
+        All members are in `members` too; the views of those in `places` are themselves a mapping of the file. Only
+        called where the build named members as `mapped`. Raises what `open` raises.
+        """
+        return self.open(members, signature, variant, threads, device)
 
     def rehearsal(self, target: Target) -> tuple[Numerics, str]:
         """How far what it builds for `target` can be checked without the chip, and by what (or why not at all).

@@ -130,7 +130,9 @@ def _candidate_values(
         built = worker.build(step.engine, source, target, step.variant, folder)
         signature = Signature(exposed.signature.inputs, tuple(spec_of(v) for v in exposed.model.graph.outputs))
         threads = step.variant.threads
-        session = worker.open(step.engine, built.members, signature, step.variant, threads, None, rehearsed_for)
+        session = worker.open(
+            step.engine, built.members, signature, step.variant, threads, None, rehearsed_for, built.mapped
+        )
         return session.run(sample)
     finally:
         worker.close()

@@ -227,3 +227,7 @@ class PassFailure(InternalError):
 
     def as_dict(self) -> dict[str, object]:
         return super().as_dict() | {"excerpt": self.excerpt}
+
+
+class PortableForm(UserWarning):
+    """An artifact was opened in another form than the one it was optimised into, and why: it starts slower."""

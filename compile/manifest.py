@@ -171,9 +171,15 @@ def _check_variants(variants: list[dict[str, Any]], place: str) -> None:
             raise invalid(place, f"variant {variant['id']!r} has no step, or a negative number of threads")
         if len(variant["steps"]) > 1 and any("signature" not in step for step in variant["steps"]):
             raise invalid(place, f"a step of variant {variant['id']!r} has no signature of its own")
+        if "portable" in variant and variant["portable"] not in {other["id"] for other in variants}:
+            raise invalid(place, f"variant {variant['id']!r} names a portable one that is not there")
         for step in variant["steps"]:
             if "device_code" in step:
                 _fit(step["device_code"], _DEVICE_CODE, "device_code", place)
+            if "mapped" in step:
+                _fit(step["mapped"], [str], "variants.steps.mapped", place)
+                if not set(step["mapped"]) <= step["members"].keys():
+                    raise invalid(place, f"a step of variant {variant['id']!r} maps what it does not have")
             if "signature" in step:
                 _fit(step["signature"], _SIGNATURE, "variants.steps.signature", place)
 

@@ -10,6 +10,9 @@ from typing import Any
 from neoc.compile.contracts import Dim, EngineOptions
 
 FOLDS = ("off", "exact", "near")
+OPTIMIZE = ("latency", "cold-start", "size")
+"""what candidates compete in: time of a request in steady state; time from a new process to the first result; bytes
+that the candidate adds to the artifact, beside the plain program"""
 PRECISIONS = ("fp32", "bf16", "int8", "auto")
 
 
@@ -41,6 +44,8 @@ class CompileOptions:
     data: Path | None = None
     """an .npz whose arrays are named like the inputs: checked and raced on, beside generated data"""
     precision: str = "fp32"
+    optimize: str = "latency"
+    """one of OPTIMIZE"""
     tolerance: float | None = None
     """relative, per output; None: 1e-4 in fp32"""
     engines: tuple[str, ...] = ()
@@ -85,4 +90,4 @@ class CompileOptions:
     use_cache: bool = True
 
     def for_engines(self) -> EngineOptions:
-        return EngineOptions(self.threads, self.precision, self.pairs)
+        return EngineOptions(self.threads, self.precision, self.pairs, self.optimize)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,9 @@ BESIDE = "standalone"
 """folder of a build's members that are also written beside the artifact"""
 
 
+PORTABLE = "portable"
+
+
 @dataclass(frozen=True)
 class Decision:
     """What was chosen for one program: the only one, or the one of a bucket."""
@@ -42,6 +45,7 @@ class Decision:
     seen: tuple[EngineView, ...]
     losses: tuple[Loss, ...] = ()
     rewrites: Found | None = None
+    role: str = ""
 
     @property
     def id(self) -> str:
@@ -51,7 +55,16 @@ class Decision:
     def folder(self) -> str:
         """Where its members lie in the artifact; what no member name may have, a colon say, becomes another sign."""
         bucket = [re.sub(r"[^\w=,.-]", "-", label(self.bind), flags=re.ASCII)] if self.bind else []
-        return "/".join([NATIVE, *bucket, self.chosen.candidate.step.engine.replace(":", ".")])
+        role = [self.role] if self.role else []
+        return "/".join([NATIVE, *role, *bucket, self.chosen.candidate.step.engine.replace(":", ".")])
+
+    @property
+    def stand_in(self) -> Decision | None:
+        """What is opened in its place where the chosen form cannot be; buckets have none."""
+        portable = self.chosen.portable
+        if portable is None or self.bind:
+            return None
+        return replace(self, chosen=replace(self.chosen, verified=portable, portable=None), role=PORTABLE)
 
     def members(self) -> dict[str, Path]:
         built = self.chosen.candidate.built
@@ -69,6 +82,7 @@ def pack_artifact(
     """Write the artifact: one variant a decision. Raises OutputError; nothing half written."""
     shop.progress("pack", str(place))
     folder = shop.folder("pack")
+    spare = [other for d in decisions if (other := d.stand_in) is not None]
     program.save(folder)
     plain = {f"{PLAIN}/{f.name}": f for f in sorted(folder.iterdir()) if f.name != "program.json"}
     manifest = _manifest(program, target, decisions, plain)
@@ -79,7 +93,8 @@ def pack_artifact(
         if prepared.raw is not None:
             manifest["verification"]["raw"] = prepared.raw.as_dict()
     objects = _raw(program, target, manifest)
-    native = {name: path for decision in decisions for name, path in decision.members().items()}
+    manifest["variants"] += [_variant(decision, target) for decision in spare]
+    native = {name: path for decision in [*decisions, *spare] for name, path in decision.members().items()}
     beside = _beside(decisions[0], place)
     made = pack(place, manifest=manifest, members={**plain, **native, **objects}, evidence=evidence)
     _write_beside(made, beside)
@@ -178,6 +193,9 @@ def _variant(decision: Decision, target: Target) -> dict[str, Any]:
     own: dict[str, Any] = {"signature": decision.program.signature.as_dict()} if decision.bind else {}
     if built.device_code is not None:
         own["device_code"] = dict(built.device_code)
+    if built.mapped:
+        own["mapped"] = sorted(built.mapped)
+    portable = decision.stand_in
     return {
         "id": decision.id,
         "bind": dict(decision.bind),
@@ -198,6 +216,7 @@ def _variant(decision: Decision, target: Target) -> dict[str, Any]:
         "level": level_of(chosen.verified.numerics, built.toolchain).value,
         "numerics": chosen.verified.numerics.value,
         "toolchain": built.toolchain.value,
+        **({} if portable is None else {"portable": portable.id}),
     }
 
 
@@ -282,6 +301,7 @@ def _one(decision: Decision, target: Target) -> dict[str, Any]:
         "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),
         "modelled": bound(decision.program, target, chosen.candidate.step.variant.precision),
         "race": chosen.race,
+        "contest": chosen.contest,
         "reported": chosen.reported,
         "losses": [loss.as_dict() for loss in decision.losses],
         "engines": [view.as_dict() for view in decision.seen],

@@ -26,7 +26,7 @@ from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Target
 from neoc.compile.dump import Dump
 from neoc.compile.errors import UsageError
-from neoc.compile.options import FOLDS, CompileOptions
+from neoc.compile.options import FOLDS, OPTIMIZE, CompileOptions
 from neoc.compile.program import Program
 from neoc.compile.rewrites import search
 
@@ -87,6 +87,8 @@ def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[s
 
 def lower(source: object, options: CompileOptions, progress: Callable[[str, str], None] = _quiet) -> Program:
     """The source in normal form, with its steps; every pass is dumped where options.dump names a folder."""
+    if options.optimize not in OPTIMIZE:
+        raise UsageError(f"neoc does not optimise for {options.optimize!r}", fix=f"one of: {', '.join(OPTIMIZE)}")
     if options.fold not in FOLDS:
         raise UsageError(f"unknown fold {options.fold!r}", fix=f"one of: {', '.join(FOLDS)}")
     progress("load", str(source) if isinstance(source, str | Path) else type(source).__name__)

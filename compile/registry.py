@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import Any
 
 from neoc.compile.contracts import Engine, Session, Target
@@ -23,8 +23,23 @@ def _entries(group: str) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
+@cache
+def _own(group: str) -> dict[str, EntryPoint]:
+    """neoc's own entry points: looking through every installed package takes ten times as long as opening a model."""
+    try:
+        return {entry.name: entry for entry in distribution("neoc").entry_points if entry.group == group}
+    except PackageNotFoundError:
+        return {}
+
+
+def _entry(group: str, name: str) -> EntryPoint | None:
+    """By name, neoc's own first."""
+    return _own(group).get(name) or _entries(group).get(name)
+
+
 def _load(group: str, name: str) -> Any:
-    entry = _entries(group)[name]
+    entry = _entry(group, name)
+    assert entry is not None, name
     try:
         value = entry.load()
     except (ImportError, AttributeError) as error:
@@ -53,7 +68,7 @@ def load_engine(name: str) -> Engine:
     """
     if ":" in name:
         return _by_reference(name)
-    if name not in _entries(ENGINES):
+    if _entry(ENGINES, name) is None:
         raise _unknown("engine", name, engine_names())
     engine: Engine = _load(ENGINES, name)
     return engine

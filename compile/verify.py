@@ -228,6 +228,7 @@ def _answer(
             step.variant.threads,
             None,
             rehearsed_for=None if reach[0] is Numerics.EXECUTED else target,
+            mapped=candidate.built.mapped,
         )
         stage = "run"
         outputs = [session.run(sample) for sample in reference.fed]

@@ -99,9 +99,11 @@ class Worker:
         threads: int,
         device: str | None,
         rehearsed_for: Target | None = None,
+        mapped: Sequence[str] = (),
     ) -> RemoteSession:
         """A session in the child over `members`, which it maps read-only.
 
+        mapped: members that the engine may go on mapping (`Built.mapped`): their files stay as they are.
         rehearsed_for: the target whose chip is not here; the engine's simulator or emulator takes its place.
         """
         body = {
@@ -112,6 +114,7 @@ class Worker:
             "threads": threads,
             "device": device,
             "rehearsed_for": None if rehearsed_for is None else rehearsed_for.as_dict(),
+            "mapped": list(mapped),
         }
         return self._opened(Message("open", body), engine_name)
 

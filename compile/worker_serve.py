@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from neoc.compile import errors, registry, wire
-from neoc.compile.contracts import FeedCheck, Feeds, Session, Signature, Target, Variant
+from neoc.compile.contracts import FeedCheck, Feeds, Place, Session, Signature, Target, Variant
 from neoc.compile.errors import InternalError, NeocError, WorkerRefused
 from neoc.compile.measure import time_calls
 from neoc.compile.wire import Message, WireError
@@ -222,8 +222,11 @@ class Operations:
         engine = registry.load_engine(body["engine"])
         signature, variant = Signature.from_dict(body["signature"]), Variant.from_dict(body["variant"])
         maps = {name: map_file(Path(path)) for name, path in body["members"].items()}
+        places = {name: Place(Path(body["members"][name]), 0, maps[name].nbytes) for name in body.get("mapped", ())}
         start = time.perf_counter()
-        if body["rehearsed_for"] is None:
+        if body["rehearsed_for"] is None and places:
+            session = engine.open_mapped(maps, places, signature, variant, body["threads"], body["device"])
+        elif body["rehearsed_for"] is None:
             session = engine.open(maps, signature, variant, body["threads"], body["device"])
         else:
             session = engine.rehearse(maps, signature, variant, Target.from_dict(body["rehearsed_for"]))

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from neoc.compile.binding import Binding
 from neoc.compile.contracts import FeedCheck, Feeds, Session, Signature
 from neoc.compile.errors import FeedError
 from neoc.compile.padding import Padding
@@ -37,6 +38,12 @@ class BucketSession(Session):
             return session.run(feeds, outputs)
         results = session.run(self._padding.pad(self._signature, feeds, bind), outputs)
         return self._padding.cut(results, sizes)
+
+    def _bind(self, inputs: Feeds, outputs: Feeds) -> Binding:
+        """Buffers of exactly a bucket's size are the engine's own; others are padded at every run."""
+        sizes = self._padding.sizes(self._signature, inputs)
+        bind, session = self._bucket(sizes)
+        return session.bind(inputs, outputs) if sizes == bind else super()._bind(inputs, outputs)
 
     def _bucket(self, sizes: Mapping[str, int]) -> tuple[Mapping[str, int], Session]:
         """Raises FeedError for a request that no bucket holds."""

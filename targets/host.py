@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from neoc.compile.contracts import Target
 from neoc.compile.errors import Unavailable
 
 # The x86-64 psABI (System V ABI, AMD64 supplement, table 3.1 "Micro-Architecture Levels") in the spelling of
@@ -27,6 +29,9 @@ X86_LEVELS: dict[str, frozenset[str]] = {
     "x86-64-v4": _V4,
 }
 """psABI level -> every feature it promises, those of the lower levels included; lowest level first"""
+
+_VECTOR = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "fp", "i8mm", "mmx", "pni", "sme", "sse", "ssse", "sve")
+"""how the flags start by which libraries pick kernels and layouts"""
 
 _SYNONYMS = {"lzcnt": "abm", "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "neon": "asimd"}
 """spellings of other tools (LLVM, FreeBSD) -> /proc/cpuinfo; 32-bit ARM says neon where 64-bit says asimd"""
@@ -106,11 +111,24 @@ class HostFacts:
     memory_bytes: int
     devices: tuple[str, ...] | None = ()
     """accelerators: 'cuda:sm_90', 'neuron:inf2'; None: looked up when asked"""
+    stepping: str = ""
+    """x86: vendor-family-model; ARM: implementer-part-variant of each kind of core; '' where nothing tells"""
 
     @property
     def level(self) -> str:
         """psABI level on x86_64; the architecture's own name elsewhere, and where the features are not known."""
         return x86_level(self.features) if X86_LEVELS["x86-64"] <= self.features else self.arch
+
+    @property
+    def cpu_key(self) -> str:
+        """What makes two CPUs alike for code, and for data laid out for it, that is picked by CPUID.
+
+        Architecture, maker and model, and a digest of the vector features that every core has (a hypervisor may hide
+        some). Other flags (mitigations, virtualisation) come and go with the kernel and are left out.
+        """
+        vector = sorted(f for f in self.features if f.startswith(_VECTOR))
+        digest = hashlib.sha256(" ".join(vector).encode()).hexdigest()[:12]
+        return "-".join(filter(None, (self.arch, self.stepping.replace(" ", ""), digest)))
 
     def has(self, feature: str) -> bool:
         return normalise(feature) in self.features
@@ -161,6 +179,7 @@ class HostFacts:
             physical_cores=_physical(usable) or logical,
             memory_bytes=memory_bytes,
             devices=devices,
+            stepping=_stepping(blocks),
         )
 
 
@@ -174,6 +193,12 @@ def detect() -> HostFacts:
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return HostFacts.parse(text, arch=machine(), memory_bytes=memory, affinity=affinity, devices=None)
+
+
+def is_this_machine(target: Target) -> bool:
+    """Whether what is laid out for the CPU found here is what the target names: the same level."""
+    facts = detect()
+    return facts.arch == target.arch and facts.level == target.level and target.features <= facts.features
 
 
 def machine() -> str:
@@ -202,6 +227,12 @@ def _cpu_name(blocks: list[dict[str, str]]) -> str:
         elif "model name" in block:
             names[block["model name"]] = None
     return "+".join(names)
+
+
+def _stepping(blocks: list[dict[str, str]]) -> str:
+    keys = (("vendor_id", "cpu family", "model"), ("CPU implementer", "CPU part", "CPU variant"))
+    named = {"-".join(b[k] for k in row) for b in blocks for row in keys if all(k in b for k in row)}
+    return "+".join(sorted(named))
 
 
 def _arm_core(implementer: str, part: str) -> str:

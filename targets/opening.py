@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from neoc.compile.contracts import (
     FeedCheck,
     Feeds,
     Level,
+    Place,
     Requirement,
     Session,
     Signature,
@@ -24,7 +26,16 @@ from neoc.compile.contracts import (
     Toolchain,
     Variant,
 )
-from neoc.compile.errors import FeedError, InvalidArtifact, MissingTool, Unavailable, UsageError, WrongDevice
+from neoc.compile.errors import (
+    FeedError,
+    InvalidArtifact,
+    MissingTool,
+    NeocError,
+    PortableForm,
+    Unavailable,
+    UsageError,
+    WrongDevice,
+)
 from neoc.compile.padding import Padding
 from neoc.compile.settings import Settings
 from neoc.targets import emulation, requirements
@@ -55,19 +66,25 @@ def open_artifact(
     artifact = Artifact.open(path)
     padding = None if variant is not None else _padding(artifact)
     chosen = [artifact.variant(variant)] if padding is None else artifact.manifest["variants"]
-    engines = [admit(artifact, one, _host(artifact, executor, model), executor) for one in chosen]
+    if padding is None and variant is None and "portable" in chosen[0] and not executor:
+        one, own = _openable(artifact, chosen[0], detect())
+        chosen, engines = [one], [own]
+    else:
+        engines = [admit(artifact, one, _host(artifact, executor, model), executor) for one in chosen]
     here = [
         step
         for one, own in zip(chosen, engines, strict=True)
         for step, engine in zip(one["steps"], own, strict=True)
         if _opens_with(engine, executor) is None
     ]
-    contents = artifact.read((path for step in here for path in step["members"].values()), whole=True)
+    contents, places = _contents(artifact, here)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_variant(artifact, contents, one, own, threads, device, executor, model))
+            stack.enter_context(_open_variant(artifact, contents, places, one, own, threads, device, executor, model))
             for one, own in zip(chosen, engines, strict=True)
         ]
+        if places:
+            artifact.unchanged()  # an engine may have opened the file by its name
         stack.pop_all()
     session = sessions[0]
     if padding is not None:
@@ -76,6 +93,45 @@ def open_artifact(
         session.stamp = sessions[0].stamp
     _surround(session, artifact)
     return session
+
+
+def _openable(
+    artifact: Artifact, variant: Mapping[str, Any], host: HostFacts
+) -> tuple[Mapping[str, Any], list[Engine]]:
+    """The variant, or where it was made for another CPU or version its portable one, which is said by a warning.
+
+    With its engines. Raises what `admit` raises where neither can run.
+    """
+    try:
+        return variant, admit(artifact, variant, host)
+    except (WrongDevice, MissingTool) as error:
+        portable = artifact.variant(variant["portable"])
+        try:
+            engines = admit(artifact, portable, host)
+        except NeocError:
+            raise error from None
+        text = f"{artifact.path.name} opens in its portable form {portable['id']}, which starts slower: {error.why}"
+        warnings.warn(f"{text}; compile it on this machine to mend that", PortableForm, stacklevel=3)
+        return portable, engines
+
+
+def _contents(artifact: Artifact, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[str, memoryview], dict[str, Place]]:
+    """The steps' members: verified bytes in memory or, for those that engines map, the file's own, and their places.
+
+    Mapped bytes are checked with all others of the file when this user opens it for the first time, and again when the
+    file has changed since. Raises InvalidArtifact.
+    """
+    every = [path for step in steps for path in step["members"].values()]
+    mapped = [step["members"][name] for step in steps for name in step.get("mapped", ())]
+    if not mapped:
+        return artifact.read(every, whole=True), {}
+    from neoc.compile import trust
+
+    known = trust.remembered(artifact)
+    contents = artifact.read((path for path in every if path not in mapped), whole=not known)
+    if not known:
+        trust.remember(artifact)
+    return contents | artifact.map(mapped), artifact.places(mapped)
 
 
 def _executor(options: Mapping[str, str]) -> str:
@@ -120,6 +176,7 @@ def _padding(artifact: Artifact) -> Padding | None:
 def _open_variant(
     artifact: Artifact,
     contents: Mapping[str, memoryview],
+    places: Mapping[str, Place],
     variant: Mapping[str, Any],
     engines: Sequence[Engine],
     threads: int | None,
@@ -130,7 +187,7 @@ def _open_variant(
     count = variant["threads"] if threads is None else threads
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(_open_step(artifact, contents, step, engine, count, device, executor, model))
+            stack.enter_context(_open_step(artifact, contents, places, step, engine, count, device, executor, model))
             for step, engine in zip(variant["steps"], engines, strict=True)
         ]
         stack.pop_all()
@@ -258,6 +315,7 @@ def packages_of(interpreter: str) -> list[Path]:
 def _open_step(
     artifact: Artifact,
     contents: Mapping[str, memoryview],
+    places: Mapping[str, Place],
     step: Mapping[str, Any],
     engine: Engine,
     threads: int,
@@ -273,6 +331,9 @@ def _open_step(
     members = {name: contents[path] for name, path in step["members"].items()}
     if target is not None:
         return engine.rehearse(members, signature, variant, target)
+    own = {name: places[step["members"][name]] for name in step.get("mapped", ())}
+    if own:
+        return engine.open_mapped(members, own, signature, variant, threads, device)
     return engine.open(members, signature, variant, threads, device)
 
 

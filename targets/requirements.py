@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
@@ -100,6 +101,15 @@ def _isa(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] | N
     return [Lack(f"{reason} does not have", _recompile(host), software=False)]
 
 
+def _cpu(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] | None) -> list[Lack]:
+    wanted = sorted({r.name for r in asked} - {host.cpu_key})
+    if not wanted:
+        return []
+    reason = f"it was prepared for one kind of CPU ({wanted[0]}), and this one ({host.cpu}) is {host.cpu_key}"
+    fix = "open its portable variant, or compile the model on this machine: neoc compile MODEL --target host"
+    return [Lack(reason, f"{fix} --optimize cold-start", software=False)]
+
+
 def _recompile(host: HostFacts) -> str:
     """The nearest target that runs here; a psABI v2 machine runs what was made for the baseline."""
     target = {"x86-64-v2": "x86-64"}.get(host.level, host.level)
@@ -136,12 +146,21 @@ def _package(asked: list[Requirement], host: HostFacts, packages: Sequence[Path]
 def installed(name: str, packages: Sequence[Path] | None = None) -> str | None:
     """The version of an installed package; None where there is none."""
     if packages is None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
+        return _installed_here(name)
     found = metadata.distributions(name=name, path=[str(path) for path in packages])
     return next((distribution.version for distribution in found), None)
+
+
+@cache
+def _installed_here(name: str) -> str | None:
+    """As metadata.version, which parses the whole METADATA as e-mail: that takes as long as opening a small model."""
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    found = re.search(r"^Version: *(\S+) *$", head, re.MULTILINE)
+    return found[1] if found else distribution.version
 
 
 def _fits(requirement: Requirement, present: str) -> bool:
@@ -192,6 +211,7 @@ def _unknown(asked: list[Requirement], host: HostFacts, packages: Sequence[Path]
 
 _CHECKS: dict[str, Callable[[list[Requirement], HostFacts, Sequence[Path] | None], list[Lack]]] = {
     "arch": _arch,
+    "cpu": _cpu,
     "isa": _isa,
     "device": _device,
     "runtime": _runtime,

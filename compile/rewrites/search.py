@@ -133,8 +133,10 @@ def allowed(names: Sequence[str] | None) -> tuple[Rule, ...]:
 
 
 def _budget(shop: Workshop) -> float:
-    """Seconds; 0 where a short race tells that the user is in a hurry."""
+    """Seconds; 0 where a short race tells that the user is in a hurry, or what is sought is no speed of requests."""
     given = shop.options.rewrite_seconds
+    if shop.options.optimize != "latency":
+        return 0.0
     if given is not None:
         return given
     share = SHARE * shop.options.race_seconds

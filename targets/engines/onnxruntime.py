@@ -9,19 +9,22 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neoc.compile.binding import Binding, Buffers, unbound
 from neoc.compile.contracts import (
     Built,
     EngineOptions,
     Feeds,
     Gap,
+    Place,
     Placement,
     Requirement,
     Session,
@@ -32,8 +35,10 @@ from neoc.compile.contracts import (
 )
 from neoc.compile.errors import FeedError, MissingTool, UnsupportedModel, WrongDevice
 from neoc.targets.emulation import Emulated
+from neoc.targets.engines import onnxruntime_mapped
 from neoc.targets.engines.tensors import ELEMENT_TYPES, PACKED_BITS, chosen, closed, feed_check, pack, unpack
-from neoc.targets.host import machine
+from neoc.targets.host import detect, is_this_machine, machine
+from neoc.targets.requirements import installed
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
@@ -81,6 +86,8 @@ class OnnxRuntime(Emulated):
         rows: list[tuple[str, int, dict[str, Any]]] = [("default", options.threads, {})]
         if target.arch != machine():  # nothing is raced there: the default is what onnxruntime's own users have
             return (Variant.of("default", threads=options.threads, **config),)
+        if options.optimize == "cold-start":
+            return self._mapped_variants(target, options.threads, config)
         rows += [
             ("extended", options.threads, {"level": "extended"}),
             ("basic", options.threads, {"level": "basic"}),
@@ -93,6 +100,20 @@ class OnnxRuntime(Emulated):
             for name, threads, knobs in rows
         )
 
+    def _mapped_variants(self, target: Target, threads: int, config: Mapping[str, Any]) -> tuple[Variant, ...]:
+        """The optimised graph with mapped weights, packed while they load, in the file, or never; and the plain form.
+
+        What is optimised beyond EXTENDED is laid out for the CPU that did it: only made for that CPU itself.
+        """
+        rows: list[tuple[str, dict[str, Any]]] = [
+            ("mapped", {"form": "separate", "level": "all", "open.pack": False}),
+            ("mapped-packed", {"form": "packed", "level": "all"}),
+            ("mapped-extended", {"form": "separate", "level": "extended", "open.pack": False}),
+            ("default", {}),
+        ]
+        kept = [row for row in rows if is_this_machine(target) or row[1].get("level") != "all"]
+        return tuple(Variant.of(name, threads=threads, **config, **knobs) for name, knobs in kept)
+
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
         """Write the members and load them once, so that what cannot be loaded is known. Raises UnsupportedModel."""
         from onnx_ir.passes.common import LiftSubgraphInitializersToMainGraphPass
@@ -104,11 +125,28 @@ class OnnxRuntime(Emulated):
         LiftSubgraphInitializersToMainGraphPass()(model)
         onnx_io.write(model, folder / MODEL, data_name=DATA)
         members = {name: folder / name for name in (MODEL, DATA) if (folder / name).exists()}
+        placement = Placement(((self.name, sum(1 for _ in program.nodes())),))
+        if variant.get("form") is not None:
+            return self._build_mapped(variant, folder, members, placement)
         _load(str(folder / MODEL), _options(1, {"open.level": "disabled"}))
-        count = sum(1 for _ in program.nodes())
         # What was proven for another architecture holds for the very version that it was proven with.
         needs = Requirement("package", "onnxruntime", _version(), "minor" if target.arch == machine() else "exact")
-        return Built(members, (needs,), self.tools(), Placement(((self.name, count),)))
+        return Built(members, (needs,), self.tools(), placement)
+
+    def _build_mapped(self, variant: Variant, folder: Path, source: Mapping[str, Path], placement: Placement) -> Built:
+        level = variant.get("level")
+        options = _options(1, {"open.level": level})
+        try:
+            made = onnxruntime_mapped.write(folder / MODEL, folder, options, variant.get("form") == "packed")
+        except _failures() as error:
+            raise _unsupported(str(error)) from error
+        for path in source.values():
+            path.unlink()
+        needs = [Requirement("package", "onnxruntime", _version(), "exact")]
+        if level == "all" or variant.get("form") == "packed":
+            needs.append(Requirement("cpu", detect().cpu_key))
+        mapped = tuple(name for name in made if name == onnxruntime_mapped.WEIGHTS)
+        return Built(made, tuple(needs), self.tools(), placement, mapped=mapped)
 
     def open(
         self,
@@ -118,14 +156,37 @@ class OnnxRuntime(Emulated):
         threads: int,
         device: str | None,
     ) -> Session:
-        if device not in (None, "cpu"):
-            raise WrongDevice(f"onnxruntime was built for the CPU, not for {device!r}", fix="leave the device out")
-        if not _version():
-            raise MissingTool("onnxruntime is not installed", fix=INSTALL)
+        _admit(device)
+        if onnxruntime_mapped.GRAPH in members:
+            with tempfile.TemporaryDirectory(prefix="neoc-ort-") as scratch:  # what was mapped outlives its name
+                places = {}
+                for name in members.keys() - {onnxruntime_mapped.GRAPH}:
+                    Path(scratch, name).write_bytes(members[name])
+                    places[name] = Place(Path(scratch, name), 0, members[name].nbytes)
+                return self.open_mapped(members, places, signature, variant, threads, device)
         options = _options(threads, dict(variant.options))
         if DATA in members:  # onnxruntime copies what it needs while it loads; no file is read beside the members
             options.add_external_initializers_from_files_in_memory([DATA], [members[DATA]], [members[DATA].nbytes])
         return _session(_load(bytes(members[MODEL]), options), signature)
+
+    def open_mapped(
+        self,
+        members: Mapping[str, memoryview],
+        places: Mapping[str, Place],
+        signature: Signature,
+        variant: Variant,
+        threads: int,
+        device: str | None,
+    ) -> Session:
+        if onnxruntime_mapped.GRAPH not in members:
+            return self.open(members, signature, variant, threads, device)
+        _admit(device)
+        options = _options(threads, dict(variant.options) | {"open.level": "disabled"})
+        graph = bytes(members[onnxruntime_mapped.GRAPH])
+        place = places.get(onnxruntime_mapped.WEIGHTS)
+        if place is not None:
+            graph = onnxruntime_mapped.located(graph, place.path, place.offset, options)
+        return _session(_load(graph, options), signature)
 
     def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
         import onnxruntime as ort
@@ -143,10 +204,15 @@ class OnnxRuntime(Emulated):
 @cache
 def _version() -> str:
     """Of the installed distribution, '' where there is none. onnxruntime-gpu and others bring the same module."""
-    try:
-        return version("onnxruntime")
-    except PackageNotFoundError:
-        return ""
+    return installed("onnxruntime") or ""
+
+
+def _admit(device: str | None) -> None:
+    """Raises WrongDevice, MissingTool."""
+    if device not in (None, "cpu"):
+        raise WrongDevice(f"onnxruntime was built for the CPU, not for {device!r}", fix="leave the device out")
+    if not _version():
+        raise MissingTool("onnxruntime is not installed", fix=INSTALL)
 
 
 # ---- loading ---------------------------------------------------------------------------------
@@ -168,6 +234,8 @@ def _options(threads: int, knobs: Mapping[str, Any]) -> Any:
     }[knobs.get("open.level", "all")]
     if not knobs.get("open.arena", True):
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    if not knobs.get("open.pack", True):
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if not knobs.get("open.spinning", True):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for key, value in knobs.items():
@@ -244,9 +312,46 @@ class OrtSession(Session):
         except self._errors as error:
             raise _rejected(error) from error
 
+    def _bind(self, inputs: Feeds, outputs: Feeds) -> Binding:
+        plain = all(
+            array.size and array.dtype.name not in ELEMENT_TYPES for array in (*inputs.values(), *outputs.values())
+        )
+        native = getattr(self._session, "_sess", self._session)
+        return OrtBinding(native, inputs, outputs) if plain and outputs else super()._bind(inputs, outputs)
+
     def close(self) -> None:
         self._run = closed
         self._session = None
+
+
+class OrtBinding(Binding):
+    """onnxruntime reads the inputs where they lie and writes the outputs where they belong."""
+
+    def __init__(self, native: Any, inputs: Feeds, outputs: Feeds) -> None:
+        from onnxruntime.capi import onnxruntime_pybind11_state as capi
+
+        super().__init__(inputs, outputs)
+        io = capi.SessionIOBinding(native)
+        for name, array in inputs.items():
+            io.bind_input(name, _cpu(), array.dtype, list(array.shape), array.ctypes.data)
+        for name, array in outputs.items():
+            io.bind_output(name, _cpu(), array.dtype, list(array.shape), array.ctypes.data)
+        self._errors = _failures()
+        self._io, self._call = io, native.run_with_iobinding
+
+    def run(self) -> Buffers:
+        try:
+            self._call(self._io, None)
+        except self._errors as error:
+            raise _rejected(error) from error
+        return self.outputs
+
+    def close(self) -> None:
+        self._call, self._io = _unbound, None
+
+
+def _unbound(*_: object) -> None:
+    raise unbound()
 
 
 class _ValueSession(OrtSession):

@@ -7,9 +7,10 @@ time of handing arrays over on every call. What the plugin would compute in fewe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,16 @@ from neoc.compile.contracts import (
 )
 from neoc.compile.errors import MissingTool, UnsupportedModel, WrongDevice
 from neoc.targets.engines.openvino_errors import unsupported
-from neoc.targets.engines.openvino_session import TYPES, Compiler, OvSession
+from neoc.targets.engines.openvino_session import TYPES, Compiler, Importer, OvSession
+from neoc.targets.host import detect, is_this_machine
+from neoc.targets.requirements import installed
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
+BLOB, FACTS = "model.blob", "blob.json"
+"""the plugin's compiled form, and whether any shape in it is only known at run"""
 INSTALL = "pip install 'neoc[openvino]'"
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 """without one of them OpenVINO computes a bf16 model in float32"""
@@ -71,13 +76,19 @@ class OpenVino(Engine):
         if options.precision == "bf16" and not BF16_FEATURES & target.features:
             return ()
         properties = {_PROPERTY + k.removeprefix(_OPTION): v for k, v in options.pairs if k.startswith(_OPTION)}
-        rows = [("latency", options.threads, "LATENCY")]
-        if options.threads > 1:
-            rows += [("throughput", options.threads, "THROUGHPUT"), ("1thread", 1, "LATENCY")]
+        rows: list[tuple[str, int, dict[str, Any]]] = [("latency", options.threads, {"open.hint": "LATENCY"})]
+        if options.optimize == "cold-start":
+            if is_this_machine(target):  # what a blob was compiled with, its build depends on
+                facts = ";".join(f"{key}={value}" for key, value in sorted(properties.items()))
+                compiled = {"form": "blob", "compiled": f"threads={options.threads};{facts}"}
+                rows.insert(0, ("blob", options.threads, compiled | {"open.hint": "LATENCY"}))
+        elif options.threads > 1:
+            rows += [("throughput", options.threads, {"open.hint": "THROUGHPUT"})]
+            rows += [("1thread", 1, {"open.hint": "LATENCY"})]
         suffix = "" if options.precision == "fp32" else f"-{options.precision}"
         return tuple(
-            Variant.of(name + suffix, threads=threads, precision=options.precision, **properties, **{"open.hint": hint})
-            for name, threads, hint in rows
+            Variant.of(name + suffix, threads=threads, precision=options.precision, **properties, **knobs)
+            for name, threads, knobs in rows
         )
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
@@ -93,6 +104,8 @@ class OpenVino(Engine):
             model = core.read_model(source)
             _name_inputs(model, program.signature)
             _check_outputs(model, program.signature)
+            if variant.get("form") == "blob":
+                return self._build_blob(core, model, program, variant, folder)
             openvino.serialize(model, folder / GRAPH, folder / WEIGHTS)
             del model
             core.compile_model(core.read_model(folder / GRAPH), "CPU", _properties(variant, 1))
@@ -104,12 +117,32 @@ class OpenVino(Engine):
         members = {GRAPH: folder / GRAPH}
         if (folder / WEIGHTS).stat().st_size:
             members[WEIGHTS] = folder / WEIGHTS
-        count = sum(1 for _ in program.nodes())
         needs = Requirement("package", "openvino", _version(), "minor")
-        notes = ("int64 is computed in 32 bits: feeds beyond them are refused",) * any(
-            spec.dtype == "int64" for spec in program.signature.inputs
+        return Built(members, (needs,), self.tools(), self._placed(program), notes=_notes(program))
+
+    def _build_blob(self, core: Any, model: Any, program: Program, variant: Variant, folder: Path) -> Built:
+        """What the plugin made of the model for this CPU, which `import_model` takes up again."""
+        compiled = core.compile_model(model, "CPU", _properties(variant, variant.threads))
+        (folder / BLOB).write_bytes(compiled.export_model().getvalue())
+        (folder / FACTS).write_text(json.dumps({"dynamic": bool(model.is_dynamic())}))
+        needs = (
+            Requirement("package", "openvino", _version(), "exact"),
+            Requirement("cpu", detect().cpu_key),
         )
-        return Built(members, (needs,), self.tools(), Placement(((self.name, count),)), notes=notes)
+        members = {BLOB: folder / BLOB, FACTS: folder / FACTS}
+        notes = (*_notes(program), "OpenVINO numbers some layers of a blob differently from build to build")
+        return Built(
+            members,
+            needs,
+            self.tools(),
+            self._placed(program),
+            reproducible=False,
+            notes=notes,
+            mapped=(BLOB,),
+        )
+
+    def _placed(self, program: Program) -> Placement:
+        return Placement(((self.name, sum(1 for _ in program.nodes())),))
 
     def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
         import openvino
@@ -133,6 +166,14 @@ class OpenVino(Engine):
         import openvino
 
         core = openvino.Core()
+        if BLOB in members:
+            dynamic = bool(json.loads(bytes(members[FACTS]))["dynamic"])
+            blob = np.frombuffer(members[BLOB], np.uint8)  # `open_mapped` gives a mapping here: pages of the artifact
+            try:
+                importer = Importer(core, blob, _properties(variant, threads), dynamic)
+                return OvSession(importer, signature, keep=(blob, members))
+            except RuntimeError as error:
+                raise unsupported(str(error), None) from error
         weights = np.frombuffer(members.get(WEIGHTS, b""), np.uint8)
         try:
             # The model's constants lie in `weights`, uncopied; what the plugin repacks it keeps itself.
@@ -146,10 +187,7 @@ class OpenVino(Engine):
 
 @cache
 def _version() -> str:
-    try:
-        return version("openvino")
-    except PackageNotFoundError:
-        return ""
+    return installed("openvino") or ""
 
 
 def _properties(variant: Variant, threads: int) -> dict[str, str]:
@@ -160,6 +198,11 @@ def _properties(variant: Variant, threads: int) -> dict[str, str]:
         # Never left to the plugin, which takes bf16 by itself where the CPU has it.
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[variant.precision],
     } | own
+
+
+def _notes(program: Program) -> tuple[str, ...]:
+    wide = any(spec.dtype == "int64" for spec in program.signature.inputs)
+    return ("int64 is computed in 32 bits: feeds beyond them are refused",) * wide
 
 
 # ---- building --------------------------------------------------------------------------------

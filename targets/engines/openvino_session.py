@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neoc.compile.binding import Binding, Buffers, resized, unbound
 from neoc.compile.contracts import Feeds, Session, Signature, TensorSpec, dtype_of
 from neoc.compile.errors import FeedError
 from neoc.targets.engines.openvino_errors import reason
@@ -41,13 +42,29 @@ class Compiler:
         return self._core.compile_model(model, "CPU", dict(self._properties)), model.is_dynamic()
 
 
+class Importer:
+    """Takes up what was compiled before: always the whole model."""
+
+    def __init__(self, core: Any, blob: np.ndarray, properties: Mapping[str, str], dynamic: bool) -> None:
+        self._core, self._blob, self._properties, self._dynamic = core, blob, dict(properties), dynamic
+
+    def __call__(self, outputs: Sequence[int] | None = None) -> tuple[Any, bool]:
+        import openvino
+
+        if outputs is not None:
+            raise ValueError("a compiled model cannot be cut")
+        tensor = openvino.Tensor(self._blob, self._blob.shape, openvino.Type.u8)
+        return self._core.import_model(tensor, "CPU", self._properties), self._dynamic
+
+
 class OvSession(Session):
     """Any number of threads may call `run`; `concurrency` of them are served at once, the others wait inside OpenVINO.
 
-    A subset of outputs is served by a model of its own, compiled when it is first asked for.
+    A subset of outputs is served by a model of its own, compiled when it is first asked for; of an imported model, by
+    the whole one.
     """
 
-    def __init__(self, compiler: Compiler, signature: Signature, keep: object) -> None:
+    def __init__(self, compiler: Compiler | Importer, signature: Signature, keep: object) -> None:
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self._check = feed_check(self.inputs)
         self._wide = [spec.name for spec in self.inputs if spec.dtype == "int64"]
@@ -64,11 +81,14 @@ class OvSession(Session):
         if outputs is None:
             return self._whole.run(feeds)
         names = chosen(outputs, self._names)
-        return self._part(names).run(feeds) if names else {}
+        if not names:
+            return {}
+        found = self._part(names).run(feeds)
+        return found if len(found) == len(names) else {name: found[name] for name in names}
 
     def _part(self, names: Sequence[str]) -> _Part:
         key = tuple(sorted(set(names)))
-        if len(key) == len(self._names):
+        if len(key) == len(self._names) or isinstance(self._compiler, Importer):
             return self._whole
         part = self._parts.get(key)
         if part is None:
@@ -76,6 +96,12 @@ class OvSession(Session):
             part = _Part(partial(self._compiler, indices), self.inputs, [self.outputs[i] for i in indices])
             self._parts[key] = part
         return part
+
+    def _bind(self, inputs: Feeds, outputs: Feeds) -> Binding:
+        arrays = (*inputs.values(), *outputs.values())
+        if not outputs or any(not array.size or array.dtype.name in ELEMENT_TYPES for array in arrays):
+            return super()._bind(inputs, outputs)
+        return OvBinding(self._part(list(outputs)), inputs, outputs, self._wide)
 
     def close(self) -> None:
         self._check = closed
@@ -91,11 +117,14 @@ class _Part:
         self, compiler: Callable[[], tuple[Any, bool]], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
     ) -> None:
         self._compiler, self._all_inputs, self._outputs = compiler, inputs, list(outputs)
+        self.generation = 0
+        """how often the model was compiled: requests of an earlier generation are spoilt"""
         self._compile()
         self.concurrency = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def _compile(self) -> None:
         self._compiled, self._dynamic = self._compiler()
+        self.generation += 1
         ports = {port.get_node().friendly_name: i for i, port in enumerate(self._compiled.inputs)}
         # An input that nothing uses is dropped by the compiler.
         self._inputs = [(ports[spec.name], spec) for spec in self._all_inputs if spec.name in ports]
@@ -103,6 +132,23 @@ class _Part:
 
     def _request(self) -> _Request:
         return _Request(self._compiled.create_infer_request(), self._dynamic, self._inputs, self._outputs)
+
+    @property
+    def dynamic(self) -> bool:
+        return self._dynamic
+
+    def bare_request(self) -> tuple[Any, list[tuple[str, int]], list[str]]:
+        """A request with nothing bound; the inputs that it takes with their places, the outputs in order."""
+        bound = [(spec.name, index) for index, spec in self._inputs]
+        return self._compiled.create_infer_request(), bound, [spec.name for spec in self._outputs]
+
+    def recompile(self) -> None:
+        """After a failed call of a model with open shapes.
+
+        It leaves sizes behind in the graph: fed the same again, OpenVINO 2026.4 takes them for done and gives the
+        results of an earlier call. Only a graph of its own is free of that.
+        """
+        self._compile()
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         idle = self._idle
@@ -114,16 +160,82 @@ class _Part:
             result = request.run(feeds)
         except RuntimeError as error:
             if self._dynamic:
-                # A failed call leaves sizes behind in the graph: fed the same again, OpenVINO 2026.4 takes them for
-                # done and gives the results of an earlier call. Only a graph of its own is free of that.
-                self._compile()
-            raise FeedError(
-                "openvino rejects these feeds",
-                why=reason(str(error)),
-                fix="feed values and sizes that the model accepts",
-            ) from error
+                self.recompile()
+            raise _rejected(error) from error
         idle.append(request)
         return result
+
+
+class OvBinding(Binding):
+    """A request of its own over the caller's buffers. Read-only inputs, which OpenVINO does not share, are copied.
+
+    Where the model computes shapes at run the asynchronous call is made, for the reason that `_Request` gives.
+    """
+
+    def __init__(self, part: _Part, inputs: Feeds, outputs: Feeds, wide: Sequence[str]) -> None:
+        from openvino._pyopenvino import InferRequest
+
+        super().__init__(inputs, outputs)
+        self._part = part
+        self._wide = [(name, inputs[name]) for name in wide]
+        self._infer: Callable[..., Any] = InferRequest.infer
+        self._open()
+
+    def _open(self) -> None:
+        import openvino
+
+        self._request, bound, order = self._part.bare_request()
+        self._dynamic, self._generation = self._part.dynamic, self._part.generation
+        self._staged: list[tuple[np.ndarray, np.ndarray]] = []
+        for name, index in bound:
+            array = self.inputs[name]
+            if not array.flags.writeable:
+                self._staged.append((array.copy(), array))
+                array = self._staged[-1][0]
+            self._request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+        self._order = [(i, name, self.outputs[name]) for i, name in enumerate(order) if name in self.outputs]
+        self._attach()
+
+    def _attach(self) -> None:
+        import openvino
+
+        for index, _, array in self._order:
+            self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
+
+    def run(self) -> Buffers:
+        if self._request is None:
+            raise unbound()
+        for name, array in self._wide:
+            _refuse_wide(name, array)
+        for copy, array in self._staged:
+            np.copyto(copy, array)
+        if self._dynamic and self._generation != self._part.generation:
+            self._open()  # a call of someone else failed, and spoilt the graph
+        try:
+            if not self._dynamic:
+                self._infer(self._request, {}, True, True)
+                return self.outputs
+            self._request.start_async()
+            self._request.wait()
+        except RuntimeError as error:
+            if self._dynamic:
+                self._part.recompile()
+            raise _rejected(error) from error
+        self._check_sizes()
+        return self.outputs
+
+    def _check_sizes(self) -> None:
+        """A result of another size than its buffer: OpenVINO has put a tensor of its own in the buffer's place."""
+        for index, name, array in self._order:
+            tensor = self._request.get_output_tensor(index)
+            shape = tuple(tensor.shape)
+            if shape != array.shape:
+                self._attach()
+                raise resized(name, array.shape, shape)
+
+    def close(self) -> None:
+        self._request = None
+        self._staged = []
 
 
 class _Request:
@@ -210,6 +322,14 @@ class _Bound:
         element = openvino.Type(dtype_of(self._dtype)) if kind is None else getattr(openvino.Type, kind)
         self._request.set_input_tensor(self._index, openvino.Tensor(raw, list(array.shape), element))
         self._shape = array.shape
+
+
+def _rejected(error: RuntimeError) -> FeedError:
+    return FeedError(
+        "openvino rejects these feeds",
+        why=reason(str(error)),
+        fix="feed values and sizes that the model accepts",
+    )
 
 
 def _refuse_wide(name: str, array: np.ndarray) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neoc.compile.binding import Binding, Buffers, copy_over, unbound
 from neoc.compile.contracts import (
     Built,
     EngineOptions,
@@ -365,9 +366,44 @@ class TvmSession(Session):
         np.copyto(staged, array)
         return self._from_dlpack(staged)
 
+    def _bind(self, inputs: Feeds, outputs: Feeds) -> Binding:
+        return _TvmBinding(self, inputs, outputs)
+
     def close(self) -> None:
         self._main = closed
         self._staging.clear()
+
+
+class _TvmBinding(Binding):
+    """Inputs that lie on TVM's alignment are read in place, others are copied; results are copied from TVM's pool."""
+
+    def __init__(self, session: TvmSession, inputs: Feeds, outputs: Feeds) -> None:
+        super().__init__(inputs, outputs)
+        self._session: TvmSession | None = session
+        self._staged: list[tuple[np.ndarray, np.ndarray]] = []
+        self._tensors = [session._from_dlpack(self._readable(inputs[spec.name])) for spec in session.inputs]
+        self._places = [(session._names.index(name), name, array) for name, array in outputs.items()]
+
+    def _readable(self, array: np.ndarray) -> np.ndarray:
+        if array.flags.writeable and array.ctypes.data % ALIGNMENT == 0:
+            return array
+        self._staged.append((aligned_empty(array.shape, array.dtype), array))
+        return self._staged[-1][0]
+
+    def run(self) -> Buffers:
+        if self._session is None:
+            raise unbound()
+        for copy, array in self._staged:
+            np.copyto(copy, array)
+        result = self._session._main(*self._tensors)
+        values = [result] if hasattr(result, "shape") else result
+        for index, name, array in self._places:
+            copy_over(name, array, np.from_dlpack(values[index]))
+        return self.outputs
+
+    def close(self) -> None:
+        self._session = None
+        self._tensors, self._staged = [], []
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

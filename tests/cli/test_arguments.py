@@ -38,6 +38,12 @@ def test_options_are_pairs() -> None:
         arguments.pairs(["a"])
 
 
+def test_goals_are_the_three_that_are_documented() -> None:
+    assert [arguments.check_optimize(goal) for goal in ("latency", "cold-start", "size")]
+    with pytest.raises(UsageError, match=r"'coldstart'.*latency, cold-start, size"):
+        arguments.check_optimize("coldstart")
+
+
 def test_precisions_that_are_not_there_yet_say_so() -> None:
     assert arguments.check_precision("bf16") == "bf16"
     for precision in ("int8", "auto"):
