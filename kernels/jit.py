@@ -318,8 +318,10 @@ class _Llvm:
         self.machine = self._target_machine()
         self.triple = self.machine.triple
         # LLJIT takes its machine over, so it gets one of its own. One library a kernel: a module linked later
-        # cannot disturb the sections of one that is already running.
-        self.linker = llvm.create_lljit_compiler(self._target_machine())
+        # cannot disturb the sections of one that is already running. JITLink keeps an object's sections together; the
+        # older linker maps each where there is room, and in a process with large mappings a constant may lie out of
+        # its code's 2 GiB, which aborts the process.
+        self.linker = llvm.create_lljit_compiler(self._target_machine(), use_jit_link=True)
         self.libraries: list[Any] = []
 
     def _target_machine(self) -> Any:
