@@ -26,9 +26,14 @@ def convert(request: Request, folder: Path) -> Converted:
 
 def read(data: bytes, iterations: int | str | None) -> TreeModel:
     """A file's content. JSON is text, so that its second byte is no UBJSON marker of a length."""
-    data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    data = _from_its_brace(data)
     is_json = data[1:2].isspace() or data[1:2] in (b'"', b"}")
     return xgboost.read(fields.parse_json(data) if is_json else ubj.loads(data), iterations)
+
+
+def _from_its_brace(data: bytes) -> bytes:
+    """Without the mark of an encoding and the white space that JSON may begin with."""
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
 
 
 def open_source(request: Request, signature: Signature) -> Session:
@@ -37,7 +42,11 @@ def open_source(request: Request, signature: Signature) -> Session:
 
     kept = conversion.iterations_of(request.options)
     try:
-        booster = library.Booster({"nthread": 1}, model_file=str(request.path))
+        # xgboost wants the brace at the very start of a file.
+        data = request.path.read_bytes()
+        content = _from_its_brace(data)
+        file = str(request.path) if len(content) == len(data) else bytearray(content)
+        booster = library.Booster({"nthread": 1}, model_file=file)
     except library.core.XGBoostError as error:
         raise InvalidModel("xgboost cannot load the model", where=request.path.name, why=str(error)[:400]) from error
     best = booster.attr("best_iteration")
