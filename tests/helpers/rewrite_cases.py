@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pass_programs import apply, graph
 
+from neoc.compile import onnx_io
+from neoc.compile.float64 import widen_array, widen_model
 from neoc.compile.passes import InferShapes
 from neoc.compile.program import Program
+from neoc.compile.rewrites import Rule, by_name
 
 Make = Callable[[], Program]
 
@@ -192,3 +195,31 @@ RULE_CASES: dict[str, RuleCase] = {
     "max-sinks": SINKS,
 }
 """rule -> its programs. A new rule of the table needs a row here"""
+
+
+# ---- what a rewrite computes ---------------------------------------------------------------------
+
+EXACT = 1e-4
+"""of the largest value: what every rewrite of the zoo must keep against float64"""
+
+
+def bare(name: str) -> Rule:
+    """The rule without its conditions of use: the programs here are too small to be worth it."""
+    return replace(by_name(name), worth=())
+
+
+def exact(of: Program, given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs in double precision, by onnx's reference evaluator."""
+    from onnx.reference import ReferenceEvaluator
+
+    from neoc.targets.engines.reference_ops import OPERATORS
+
+    wide = ReferenceEvaluator(onnx_io.to_bytes(widen_model(of.model)), new_ops=OPERATORS)
+    return [np.asarray(a) for a in wide.run(None, {name: widen_array(a) for name, a in given.items()})]
+
+
+def far(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+    return any(
+        a.shape != b.shape or not np.allclose(a, b, rtol=0, atol=EXACT * max(1.0, float(np.abs(b).max())))
+        for a, b in zip(found, wanted, strict=True)
+    )

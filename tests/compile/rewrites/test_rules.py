@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from pass_programs import apply, evaluate, program
-from rewrite_cases import RULE_CASES, feeds
+from rewrite_cases import RULE_CASES, bare, exact, far, feeds
 
-from neoc.compile import onnx_io
 from neoc.compile.errors import UsageError
-from neoc.compile.float64 import widen_array, widen_model
 from neoc.compile.passes import TIDY, verify
 from neoc.compile.passes.text import render
 from neoc.compile.program import Program
@@ -22,30 +20,6 @@ from neoc.compile.rewrites import RULES, Rewrite, Rule, by_name, rewrite_passes,
 from neoc.compile.rewrites.apply import rewritten
 
 PAIRS = [(r.name, guard.name) for r in RULES for guard in r.conditions if guard.name != "opset" or r.opset > 1]
-EXACT = 1e-4
-"""of the largest value: what every rewrite of the zoo must keep against float64"""
-
-
-def bare(name: str) -> Rule:
-    """The rule without its conditions of use: the programs here are too small to be worth it."""
-    return replace(by_name(name), worth=())
-
-
-def exact(of: Program, given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs in double precision, by onnx's reference evaluator."""
-    from onnx.reference import ReferenceEvaluator
-
-    from neoc.targets.engines.reference_ops import OPERATORS
-
-    wide = ReferenceEvaluator(onnx_io.to_bytes(widen_model(of.model)), new_ops=OPERATORS)
-    return [np.asarray(a) for a in wide.run(None, {name: widen_array(a) for name, a in given.items()})]
-
-
-def far(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
-    return any(
-        a.shape != b.shape or not np.allclose(a, b, rtol=0, atol=EXACT * max(1.0, float(np.abs(b).max())))
-        for a, b in zip(found, wanted, strict=True)
-    )
 
 
 @pytest.mark.parametrize("name", [rule.name for rule in RULES])

@@ -1,0 +1,62 @@
+"""Every rule on ONNX's own tests: what onnxruntime computes as the standard says is still so after the rewrites.
+
+Each model is tried as it is and with all of its inputs but the first fixed, so that weights are constants. Every
+sixteenth by default, the whole suite with --slow (`make conformance-rewrites`). Rules are taken without their
+conditions of use: those models are tiny.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from backend_cases import SHARDS, cases, results, right
+from onnx import numpy_helper
+from pass_programs import program
+
+from neoc.compile import onnx_io
+from neoc.compile.passes import DEFAULT, run
+from neoc.compile.rewrites import RULES
+from neoc.compile.rewrites.apply import rewritten
+
+
+def weights_fixed(model: onnx.ModelProto, feeds: dict[str, Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The model with every feed but the first as an initializer, where it is a plain tensor."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    left = dict(feeds)
+    for value in list(copy.graph.input)[1:]:
+        array = feeds.get(value.name)
+        if isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
+            tensor = numpy_helper.from_array(array, value.name)
+            if tensor.data_type == value.type.tensor_type.elem_type:
+                copy.graph.initializer.append(tensor)
+                copy.graph.input.remove(value)
+                del left[value.name]
+    copy.ir_version = max(copy.ir_version, 8)
+    return copy, left
+
+
+@pytest.mark.parametrize(
+    "shard", [pytest.param(k, marks=[] if k == 0 else pytest.mark.slow, id=f"{k}of{SHARDS}") for k in range(SHARDS)]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_result_of_the_suite_changes(shard: int) -> None:
+    fired, wrong = 0, []
+    for name, model, sets in cases(shard):
+        for feeds, wanted in sets:
+            source, left = weights_fixed(model, feeds)
+            before = run(program(source), DEFAULT)
+            for rule in RULES:
+                after = rewritten(before, replace(rule, worth=()), {})
+                if after is before or not right(results(onnx_io.to_bytes(before.model), left), wanted):
+                    continue
+                fired += 1
+                found = results(onnx_io.to_bytes(after.model), left)
+                if not right(found, wanted):
+                    wrong.append((name, rule.name, found))
+    assert not wrong
+    assert fired  # in every shard some rule finds a place
