@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench bench-cold report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch fuzz-trees fuzz-skops conformance conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
+	fuzz-torch fuzz-trees fuzz-skops conformance bench-exact conformance-rewrites conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -43,8 +43,13 @@ format: $(FULL)  ## let ruff write the format
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
 
+<<<<<<< HEAD
 bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory: the table of docs/bound-and-cold.md
 	@$(PY) -m neoc.bench.cold $(ARGS) </dev/null
+=======
+bench-exact: $(FULL)  ## ten models at fixed sizes, rewritten, against their peers: the table of docs/exact-speed.md
+	@$(PY) -m neoc.bench.exact_table $(ARGS) </dev/null
+>>>>>>> 109f4ef (make bench-exact: ten models at fixed sizes against the engines' defaults; tables say what neoc rewrote or merely selected)
 
 report: $(FULL)  ## the zoo suite, appended to build/ledger.jsonl, as one page: build/report.html
 	@mkdir -p build
@@ -93,6 +98,9 @@ fuzz-skops: $(FULL)  ## 2,000 damaged scikit-learn files through their reader
 
 conformance: $(FULL)  ## ONNX's own backend suite, all 2,033 tests, against tests/conformance/baseline.json
 	@$(PY) tests/conformance/run.py $(ARGS) </dev/null
+
+conformance-rewrites: $(FULL)  ## every exact rewrite on ONNX's own backend suite: 0 results may change
+	@$(PY) -m pytest --slow tests/compile/rewrites/test_backend_suite.py -q $(ARGS) </dev/null
 
 conformance-neuron: $(FULL)  ## ONNX's 1,884 node tests through the HLO path, against tests/conformance/hlo_baseline.json
 	@$(PY) tests/conformance/run_hlo.py $(ARGS) </dev/null

@@ -22,6 +22,7 @@ from neoc.compile.files import write_atomically
 from neoc.compile.options import CompileOptions
 from neoc.compile.pipeline import compile_model
 from neoc.compile.registry import load_target
+from neoc.compile.rewrites.spec import MARK, spec_of
 
 PEERS = ("onnxruntime", "openvino")
 
@@ -31,15 +32,25 @@ def measure(
 ) -> dict[str, Any]:
     """Compile one zoo model and measure it against the peers: {'model', 'level', 'selected', 'record', ...}."""
     (entry,) = zoo.fetch([name], folder)
+    assert entry.data is not None
     options = CompileOptions(data=entry.data, threads=threads, race_seconds=race_seconds)
-    artifact = compile_model(entry.path, load_target("host"), options, output=folder / f"{name}.neoc")
-    subjects = [Subject(name, artifact.path), *(Subject(peer, entry.path, peer) for peer in PEERS)]
-    asked = BenchOptions(data=entry.data, threads=threads, seconds=seconds, max_load=max_load)
+    return measured(name, entry.path, entry.data, folder, options, seconds, max_load)
+
+
+def measured(
+    name: str, model: Path, data: Path, folder: Path, options: CompileOptions, seconds: float, max_load: float
+) -> dict[str, Any]:
+    """`measure` for any model with its data."""
+    artifact = compile_model(model, load_target("host"), options, output=folder / f"{name}.neoc")
+    subjects = [Subject(name, artifact.path), *(Subject(peer, model, peer) for peer in PEERS)]
+    asked = BenchOptions(data=data, threads=options.threads, seconds=seconds, max_load=max_load)
     record = bench(subjects, asked, lambda stage, detail: None)
+    variant = artifact.manifest["variants"][0]
     return {
         "model": name,
         "level": artifact.level,
-        "selected": artifact.manifest["variants"][0]["id"],
+        "selected": variant["id"].partition(MARK)[0],
+        "rewrote": list(dict.fromkeys(spec_of(variant["steps"][0]["variant"]).names)),
         "relative_error": max(
             (float(o["relative"]) for o in artifact.manifest["verification"]["outputs"]), default=0.0
         ),
@@ -57,6 +68,7 @@ def row(result: dict[str, Any]) -> list[str]:
     return [
         result["model"],
         result["selected"],
+        f"rewrote: {', '.join(result['rewrote'])}" if result.get("rewrote") else "selected",
         f"{own / 1e6:.3g}",
         *(f"{taken[peer] / 1e6:.3g}" if peer in taken else "cannot run it" for peer in PEERS),
         "void: the machine was busy" if ratio is None else _interval(ratio),
@@ -72,7 +84,7 @@ def _interval(ratio: dict[str, Any]) -> str:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """The results as a Markdown table, with the geometric mean of the ratios below."""
-    head = ["model", "selected", "neoc p50 ms", *(f"{peer} p50 ms" for peer in PEERS)]
+    head = ["model", "engine", "what neoc did", "neoc p50 ms", *(f"{peer} p50 ms" for peer in PEERS)]
     head += ["best peer / neoc", "error", "level"]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *map(row, results)]]
     peers = [[p["ratio_to_first"] for p in r["record"]["results"][1:] if p["ratio_to_first"]] for r in results]

@@ -42,8 +42,8 @@ def _bound(model: onnx.ModelProto, feeds: dict[str, Any]) -> tuple[onnx.ModelPro
     "shard", [pytest.param(k, marks=[] if k == 0 else pytest.mark.slow, id=f"{k}of{SHARDS}") for k in range(SHARDS)]
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_suite_keeps_itsresults(shard: int) -> None:
-    right, lost = 0, []
+def test_the_suite_keeps_its_results(shard: int) -> None:
+    kept, lost = 0, []
     for name, model, sets in cases(shard):
         for feeds, wanted in sets:
             for kind, (source, left) in {"as it is": (model, feeds), "bound": _bound(model, feeds)}.items():
@@ -52,9 +52,9 @@ def test_the_suite_keeps_itsresults(shard: int) -> None:
                 assert again.digest == after.digest, f"{name} {kind}: a second run changed something"
                 if not right(results(source.SerializeToString(), left), wanted):
                     continue
-                right += 1
+                kept += 1
                 found = results(onnx_io.to_bytes(after.model), left)
                 if not right(found, wanted):
                     lost.append((name, kind, found))
     assert not lost
-    assert right > 150  # of about 250: what onnxruntime has kernels for
+    assert kept > 150  # of about 250: what onnxruntime has kernels for
