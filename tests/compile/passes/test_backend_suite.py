@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from backend_cases import SHARDS, cases, results
+from backend_cases import SHARDS, cases, results, right
 from onnx import numpy_helper
 from pass_programs import program
 
