@@ -43,13 +43,10 @@ format: $(FULL)  ## let ruff write the format
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
 
-<<<<<<< HEAD
 bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory: the table of docs/bound-and-cold.md
 	@$(PY) -m neoc.bench.cold $(ARGS) </dev/null
-=======
 bench-exact: $(FULL)  ## ten models at fixed sizes, rewritten, against their peers: the table of docs/exact-speed.md
 	@$(PY) -m neoc.bench.exact_table $(ARGS) </dev/null
->>>>>>> 109f4ef (make bench-exact: ten models at fixed sizes against the engines' defaults; tables say what neoc rewrote or merely selected)
 
 report: $(FULL)  ## the zoo suite, appended to build/ledger.jsonl, as one page: build/report.html
 	@mkdir -p build
