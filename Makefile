@@ -45,6 +45,7 @@ bench: $(FULL)  ## the zoo against its peers: the table of the README
 
 bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory: the table of docs/bound-and-cold.md
 	@$(PY) -m neoc.bench.cold $(ARGS) </dev/null
+
 bench-exact: $(FULL)  ## ten models at fixed sizes, rewritten, against their peers: the table of docs/exact-speed.md
 	@$(PY) -m neoc.bench.exact_table $(ARGS) </dev/null
 
