@@ -43,7 +43,7 @@ format: $(FULL)  ## let ruff write the format
 bench: $(FULL)  ## the zoo against its peers: the table of the README
 	@$(PY) -m neoc.bench.zoo_table $(ARGS) </dev/null
 
-bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory: the table of docs/bound-and-cold.md
+bench-cold: $(FULL)  ## ten models from a new process to the first result, and their memory, against onnxruntime
 	@$(PY) -m neoc.bench.cold $(ARGS) </dev/null
 
 bench-exact: $(FULL)  ## ten models at fixed sizes, rewritten, against their peers: the table of docs/exact-speed.md
