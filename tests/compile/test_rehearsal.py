@@ -10,7 +10,7 @@ import written_models
 
 from neoc.compile import compile_model
 from neoc.compile.contracts import Engine, Numerics, Target, rehearsed
-from neoc.compile.errors import ParityFailure
+from neoc.compile.errors import ParityFailure, UsageError
 from neoc.compile.options import CompileOptions
 from neoc.compile.registry import load_engine
 
@@ -68,7 +68,14 @@ def test_two_simulations_vouch_for_each_other_and_preference_decides(tmp_path: P
 
 
 def test_an_engine_without_a_rehearsal_stays_unchecked() -> None:
-    engine: Engine = load_engine("onnxruntime")
+    engine: Engine = load_engine("openvino")
     assert rehearsed(engine, CHIP, "no chip", "go there") == (Numerics.UNCHECKED, "no chip; go there")
     with pytest.raises(NotImplementedError, match="cannot be rehearsed"):
+        engine.rehearse({}, None, None, CHIP)  # type: ignore[arg-type]
+
+
+def test_an_emulated_engine_stays_unchecked_for_chips_that_nothing_imitates() -> None:
+    engine: Engine = load_engine("onnxruntime")
+    assert rehearsed(engine, CHIP, "no chip", "go there") == (Numerics.UNCHECKED, "no chip; go there")
+    with pytest.raises(UsageError, match="qemu does not stand in for"):
         engine.rehearse({}, None, None, CHIP)  # type: ignore[arg-type]
