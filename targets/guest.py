@@ -377,6 +377,7 @@ def own_packages() -> Iterator[Path]:
         found = distribution("neoc")
         metadata = folder / f"neoc-{found.version}.dist-info"
         metadata.mkdir()
-        for part in ("METADATA", "entry_points.txt"):
-            (metadata / part).write_text(found.read_text(part) or "")
+        # What is found may be the .egg-info of an editable installation, whose metadata has another file name.
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: neoc\nVersion: {found.version}\n")
+        (metadata / "entry_points.txt").write_text(found.read_text("entry_points.txt") or "")
         yield folder

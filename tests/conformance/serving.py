@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from neoc.compile import build, choose, plan, reference, registry, verify
-from neoc.compile.contracts import Built, Plan, Session, Signature, Target, Variant
+from neoc.compile.contracts import Built, Place, Plan, Session, Signature, Target, Variant
 from neoc.compile.errors import NeocError, WorkerRefused
 from neoc.compile.options import CompileOptions
 from neoc.compile.pipeline import lower
@@ -71,11 +71,15 @@ class LocalWorker:
         threads: int,
         device: str | None,
         rehearsed_for: Target | None = None,
+        mapped: Sequence[str] = (),
     ) -> Session:
         maps = {name: map_file(Path(path)) for name, path in members.items()}
+        places = {name: Place(Path(members[name]), 0, maps[name].nbytes) for name in mapped}
         chosen = registry.load_engine(engine)
         with _as_a_worker():
-            if rehearsed_for is None:
+            if places:
+                self.session = chosen.open_mapped(maps, places, signature, variant, threads, device)
+            elif rehearsed_for is None:
                 self.session = chosen.open(maps, signature, variant, threads, device)
             else:
                 self.session = chosen.rehearse(maps, signature, variant, rehearsed_for)
