@@ -104,6 +104,9 @@ def _measure(
 ) -> Tuned:
     alone = extract(program, site)
     feeds = _noise(alone)
+    if feeds is None:
+        shop.progress("tune", f"{rule.name} {key}: sizes that only a run tells; it stays as it is")
+        return Tuned(key, LEFT, {}, count)
     timers = {}
     for way in (LEFT, *rule.ways(site)):
         try:
@@ -132,13 +135,14 @@ def _opened(shop: Workshop, worker: Worker, target: Target, step: Step, program:
     return worker.open(step.engine, built.members, program.signature, variant, variant.threads, None)
 
 
-def _noise(program: Program) -> dict[str, np.ndarray]:
+def _noise(program: Program) -> dict[str, np.ndarray] | None:
+    """A value for every input; None where a size hangs on values (behind NonZero, Compress), or a type is not known."""
     random = np.random.default_rng(0)
     feeds = {}
     for value in program.model.graph.inputs:
         shape, kind = g.static_shape(value), value.dtype
-        assert shape is not None
-        assert kind is not None
+        if shape is None or kind is None:
+            return None
         feeds[str(value.name)] = random.standard_normal(shape).astype(kind.numpy())
     return feeds
 

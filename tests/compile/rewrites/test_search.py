@@ -130,3 +130,16 @@ def test_a_site_is_cut_out_with_its_constants_and_sizes() -> None:
     assert [str(s) for s in alone.signature.inputs] == ["a: float32[3,2,8,40]"]
     assert [str(s) for s in alone.signature.outputs] == ["c: float32[3,4,8,40]"]
     assert len(rewrite_passes("phase-expansion")) == 2
+
+
+def test_sites_of_a_size_that_only_a_run_tells_stay_as_they_are(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64, 5)).astype(np.float32)
+    text = "(float[8,64,32] x, bool[8] c) => (float[n,64,28] y) { s = Compress<axis=0>(x, c) y = Conv(s, w) }"
+    graph(text, w=weight).save(tmp_path)
+    (model,) = tmp_path.glob("*.onnx")
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 8, 64, 32), np.float32), c=np.ones((1, 8), bool))
+    asked = {"race_seconds": 0.5, "rewrite_seconds": 20.0, "engines": ("onnxruntime",), "rewrites": ("winograd-1d",)}
+    artifact = compile_model(
+        model, "host", CompileOptions(data=tmp_path / "in.npz", **asked), output=tmp_path / "o.neoc"
+    )
+    assert [variant["id"] for variant in artifact.manifest["variants"]] == ["onnxruntime/default"]
