@@ -137,7 +137,14 @@ def _integers(site: Site) -> bool:
     """Tokens are integers, and what comes out is float32: 1.0 and 1.0000001 are two tokens, but no two rows."""
     token: ir.Value = site["token"]
     kind = token.dtype
-    return kind is not None and kind.is_integer() and site.output.dtype == ir.DataType.FLOAT
+    whole = kind is not None and kind.is_integer()
+    return whole and site.output.dtype == ir.DataType.FLOAT and all(map(_real, site.covered))
+
+
+def _real(node: ir.Node) -> bool:
+    """Tables are computed in double precision: whole numbers that wrap around or divide without a rest are not that."""
+    carries = node.op_type in _STARTS or node.op_type in ("Cast", "Identity")
+    return carries or node.outputs[0].dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.BOOL)
 
 
 def _last_axis(site: Site) -> bool:

@@ -59,6 +59,8 @@ def _resizes(site: Site) -> list[ir.Node]:
 
 def _whole(site: Site) -> bool:
     """Fixed whole scales, the same both ways, of the last two axes alone."""
+    if any("axes" in node.attributes for node in _resizes(site)):
+        return False  # scales in an order of their own
     scales = [_scales(node) for node in _resizes(site)]
     return all(s is not None and s[:2] == [1, 1] and s[2] == s[3] and s[2] == int(s[2]) >= 2 for s in scales)
 

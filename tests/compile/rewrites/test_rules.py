@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pass_programs import apply, evaluate, program
+from pass_programs import apply, evaluate, graph, program
 from rewrite_cases import RULE_CASES, bare, exact, far, feeds
 
 from neoc.compile.errors import UsageError
-from neoc.compile.passes import TIDY, verify
+from neoc.compile.passes import TIDY, InferShapes, verify
 from neoc.compile.passes.text import render
 from neoc.compile.program import Program
 from neoc.compile.rewrites import RULES, Rewrite, Rule, by_name, rewrite_passes, sites
@@ -114,3 +114,29 @@ def test_a_site_is_left_where_the_choice_says_so() -> None:
     (site,) = sites(before.model, rule, before.opset)
     assert rule.key is not None
     assert rewritten(before, rule, {rule.key(site): 0}) is before
+
+
+@pytest.mark.parametrize("step", ["Mul(g, g)", "Div(g, k)", "Add(g, k)"])
+def test_tables_are_made_of_no_integer_arithmetic(step: str) -> None:
+    """It wraps around and divides without a rest; a table is computed in double precision."""
+    tensors = {
+        "e": np.array([[3, 5, 7], [100_000, 9, 1], [-7, -3, 2]], np.int32),
+        "k": np.array([2], np.int32),
+        "w": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32),
+    }
+    used = {name: array for name, array in tensors.items() if name != "k" or "k)" in step}
+    text = f"(int64[2,7] t) => (float y) {{ g = Gather(e, t) q = {step} f = Cast<to=1>(q) y = MatMul(f, w) }}"
+    before = apply(graph(text, **used), InferShapes())
+    assert rewritten(before, bare("token-table"), {}) is before
+    plain = apply(graph(text.replace(step, "Identity(g)"), e=tensors["e"], w=tensors["w"]), InferShapes())
+    assert rewritten(plain, bare("token-table"), {}) is not plain
+
+
+@pytest.mark.parametrize(("axes", "fires"), [("", True), (", axes=[2,3,0,1]", False)])
+def test_scales_in_another_order_are_left_alone(axes: str, fires: bool) -> None:
+    how = f'mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"{axes}'
+    text = f"(float[1,2,6,4] x) => (float y) {{ u = Resize<{how}>(x,,s) y = Conv<pads=[1,1,1,1]>(u, w) }}"
+    channels = 2 if fires else 4  # [1,1,2,2] over axes 2, 3, 0, 1 enlarges batch and channels
+    weight = np.ones((2, channels, 3, 3), np.float32)
+    before = apply(graph(text, 18, s=np.array([1, 1, 2, 2], np.float32), w=weight), InferShapes())
+    assert bool([*sites(before.model, bare("upsampled-conv"), 18)]) is fires
