@@ -54,7 +54,9 @@ def _concat(*parts: np.ndarray, axis: int) -> np.ndarray:
 
 def _arg(best: Callable[..., Any]) -> Callable[..., np.ndarray]:
     def run(x: np.ndarray, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> np.ndarray:
-        return np.asarray(best(x, axis=axis, keepdims=bool(keepdims)), np.int64)
+        if not select_last_index:
+            return np.asarray(best(x, axis=axis, keepdims=bool(keepdims)), np.int64)
+        return np.asarray(x.shape[axis] - 1 - best(np.flip(x, axis), axis=axis, keepdims=bool(keepdims)), np.int64)
 
     return run
 

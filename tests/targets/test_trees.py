@@ -19,6 +19,7 @@ from neoc.compile.options import CompileOptions
 from neoc.kernels.trees.ensemble import LEQ, evaluate
 from neoc.targets import get_target, open_artifact
 from neoc.targets.engines.trees import Trees
+from neoc.targets.engines.trees_program import STEPS
 
 pytestmark = pytest.mark.needs("llvmlite")
 
@@ -178,3 +179,17 @@ print(heavy)
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.neoc")], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("operator", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize(("axis", "keepdims"), [(0, 1), (1, 0), (-1, 1)])
+def test_the_last_of_equals_is_found_where_it_is_asked_for(operator: str, axis: int, keepdims: int) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (5, 6)).astype(np.float32)
+    best = x.max(axis, keepdims=True) if operator == "ArgMax" else x.min(axis, keepdims=True)
+    places = np.arange(x.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+    for last, wanted in enumerate(
+        (np.where(x == best, places, 9).min(axis), np.where(x == best, places, -1).max(axis))
+    ):
+        found = STEPS[operator](x, axis=axis, keepdims=keepdims, select_last_index=last)
+        assert found.ndim == 1 + keepdims
+        assert found.ravel().tolist() == wanted.tolist()
