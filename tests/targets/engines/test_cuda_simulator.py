@@ -348,7 +348,7 @@ def test_an_artifact_opens_on_the_simulator_when_asked_to(simulated: Artifact) -
 @no_gpu
 @in_child
 def test_kernels_with_a_barrier_taken_out_are_found_out(simulated: Artifact) -> None:
-    """Every barrier of the convolution's kernel, one at a time: the order of threads then shows, or NaN does."""
+    """The first barrier of the convolution's kernel: the order of threads then shows, or NaN does."""
     from neoc.targets.engines.cuda.session import CudaSession, load, runtime
 
     with zipfile.ZipFile(simulated.path) as archive:
