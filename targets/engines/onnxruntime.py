@@ -128,18 +128,18 @@ class OnnxRuntime(Emulated):
         placement = Placement(((self.name, sum(1 for _ in program.nodes())),))
         if variant.get("form") is not None:
             return self._build_mapped(variant, folder, members, placement)
-        _load(str(folder / MODEL), _options(1, {"open.level": "disabled"}))
+        _load(str(folder / MODEL), session_options(1, {"open.level": "disabled"}))
         # What was proven for another architecture holds for the very version that it was proven with.
         needs = Requirement("package", "onnxruntime", _version(), "minor" if target.arch == machine() else "exact")
         return Built(members, (needs,), self.tools(), placement)
 
     def _build_mapped(self, variant: Variant, folder: Path, source: Mapping[str, Path], placement: Placement) -> Built:
         level = variant.get("level")
-        options = _options(1, {"open.level": level})
+        options = session_options(1, {"open.level": level})
         try:
             made = onnxruntime_mapped.write(folder / MODEL, folder, options, variant.get("form") == "packed")
-        except _failures() as error:
-            raise _unsupported(str(error)) from error
+        except failures() as error:
+            raise unsupported(str(error)) from error
         for path in source.values():
             path.unlink()
         needs = [Requirement("package", "onnxruntime", _version(), "exact")]
@@ -164,10 +164,10 @@ class OnnxRuntime(Emulated):
                     Path(scratch, name).write_bytes(members[name])
                     places[name] = Place(Path(scratch, name), 0, members[name].nbytes)
                 return self.open_mapped(members, places, signature, variant, threads, device)
-        options = _options(threads, dict(variant.options))
+        options = session_options(threads, dict(variant.options))
         if DATA in members:  # onnxruntime copies what it needs while it loads; no file is read beside the members
             options.add_external_initializers_from_files_in_memory([DATA], [members[DATA]], [members[DATA].nbytes])
-        return _session(_load(bytes(members[MODEL]), options), signature)
+        return session_of(_load(bytes(members[MODEL]), options), signature)
 
     def open_mapped(
         self,
@@ -181,12 +181,12 @@ class OnnxRuntime(Emulated):
         if onnxruntime_mapped.GRAPH not in members:
             return self.open(members, signature, variant, threads, device)
         _admit(device)
-        options = _options(threads, dict(variant.options) | {"open.level": "disabled"})
+        options = session_options(threads, dict(variant.options) | {"open.level": "disabled"})
         graph = bytes(members[onnxruntime_mapped.GRAPH])
         place = places.get(onnxruntime_mapped.WEIGHTS)
         if place is not None:
             graph = onnxruntime_mapped.located(graph, place.path, place.offset, options)
-        return _session(_load(graph, options), signature)
+        return session_of(_load(graph, options), signature)
 
     def plain_call(self, source: Path, threads: int) -> Callable[[Feeds], object]:
         import onnxruntime as ort
@@ -198,7 +198,7 @@ class OnnxRuntime(Emulated):
         return lambda feeds: session.run(names, feeds)
 
     def open_source(self, source: Path, signature: Signature) -> Session:
-        return _session(_load(str(source), _options(1, {"open.level": "disabled"})), signature)
+        return session_of(_load(str(source), session_options(1, {"open.level": "disabled"})), signature)
 
 
 @cache
@@ -218,7 +218,8 @@ def _admit(device: str | None) -> None:
 # ---- loading ---------------------------------------------------------------------------------
 
 
-def _options(threads: int, knobs: Mapping[str, Any]) -> Any:
+def session_options(threads: int, knobs: Mapping[str, Any]) -> Any:
+    """onnxruntime's SessionOptions for so many threads; `knobs`: a variant's options, of opening as `open.NAME`."""
     import onnxruntime as ort
 
     levels = ort.GraphOptimizationLevel
@@ -250,14 +251,14 @@ def _load(model: str | bytes, options: Any) -> Any:
 
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except _failures() as error:
-        raise _unsupported(str(error)) from error
+    except failures() as error:
+        raise unsupported(str(error)) from error
     session._model_bytes = None  # it keeps a second copy, for providers that fall back
     return session
 
 
 @cache
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What onnxruntime raises: its own classes, each a plain Exception, and its binding's RuntimeError, ValueError."""
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
@@ -265,7 +266,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _unsupported(message: str) -> UnsupportedModel:
+def unsupported(message: str) -> UnsupportedModel:
     """The refusal in onnxruntime's words, the node taken out of them where they name one."""
     found = re.search(r"(?:for|of) (?:Op )?([\w.]+)\((\d+)\)[^']*'([^']*)'", message)
     operator, node = (found[1], found[3]) if found else ("", "")
@@ -277,7 +278,8 @@ def _unsupported(message: str) -> UnsupportedModel:
 # ---- sessions --------------------------------------------------------------------------------
 
 
-def _session(session: Any, signature: Signature) -> Session:
+def session_of(session: Any, signature: Signature) -> Session:
+    """neoc's session around an InferenceSession, by values where a dtype has no numpy array."""
     exotic = any(spec.dtype in ELEMENT_TYPES for spec in (*signature.inputs, *signature.outputs))
     return (_ValueSession if exotic else OrtSession)(session, signature)
 
@@ -292,7 +294,7 @@ class OrtSession(Session):
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self._names = [spec.name for spec in self.outputs]
         self._check = feed_check(self.inputs)
-        self._errors = _failures()
+        self._errors = failures()
         self._session = session
         self._run = self._call(session)
 
@@ -336,7 +338,7 @@ class OrtBinding(Binding):
             io.bind_input(name, _cpu(), array.dtype, list(array.shape), array.ctypes.data)
         for name, array in outputs.items():
             io.bind_output(name, _cpu(), array.dtype, list(array.shape), array.ctypes.data)
-        self._errors = _failures()
+        self._errors = failures()
         self._io, self._call = io, native.run_with_iobinding
 
     def run(self) -> Buffers:

@@ -100,7 +100,7 @@ class OnnxRuntimeGpu(Engine):
         if PROVIDERS[variant.id] not in providers():
             raise MissingTool(f"onnxruntime has no {PROVIDERS[variant.id]} here", fix=_INSTALL)
         options = options_for(threads, members)
-        return cpu._session(load(bytes(members[cpu.MODEL]), options, variant.id), signature)
+        return cpu.session_of(load(bytes(members[cpu.MODEL]), options, variant.id), signature)
 
 
 def providers() -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def providers() -> tuple[str, ...]:
 
 
 def options_for(threads: int, members: Mapping[str, memoryview]) -> Any:
-    options = cpu._options(threads, {})
+    options = cpu.session_options(threads, {})
     options.add_session_config_entry(_NO_FALLBACK, "1")
     if cpu.DATA in members:
         data = members[cpu.DATA]
@@ -128,8 +128,8 @@ def load(model: str | bytes, options: Any, variant: str) -> Any:
     chosen = [PROVIDERS["tensorrt"], PROVIDERS["cuda"]] if variant == "tensorrt" else [PROVIDERS["cuda"]]
     try:
         session = onnxruntime.InferenceSession(model, options, providers=chosen)
-    except cpu._failures() as error:
-        raise cpu._unsupported(str(error)) from error
+    except cpu.failures() as error:
+        raise cpu.unsupported(str(error)) from error
     used = session.get_providers()
     if chosen[0] not in used:
         raise MissingTool(

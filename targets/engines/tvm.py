@@ -112,7 +112,7 @@ class Tvm(Emulated):
 
     def tools(self) -> Mapping[str, str]:
         carried = {} if _device_runtime() is None else {"libtvm_runtime.so for aarch64": "carried"}
-        return {**_versions("apache-tvm", "apache-tvm-ffi", "ziglang"), **carried}
+        return {**versions_of("apache-tvm", "apache-tvm-ffi", "ziglang"), **carried}
 
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
         triple = str(target.fact("triple", _TRIPLES[target.arch]))
@@ -124,15 +124,15 @@ class Tvm(Emulated):
             )
         library = folder / MEMBER
         _compiled(program, code_for(target, bool(variant.get("sve")))).export_library(str(library), fcompile=linker)
-        _accept(library.read_bytes(), target.arch)
+        accept_library(library.read_bytes(), target.arch)
         members = {MEMBER: library}
         if target.arch == "aarch64" and (runtime := _device_runtime()) is not None:
             members[RUNTIME] = folder / RUNTIME
             shutil.copyfile(runtime, members[RUNTIME])
         return Built(
             members=members,
-            requirements=_requirements(carried=RUNTIME in members),
-            tools={**_versions("apache-tvm", "apache-tvm-ffi"), **linker.tools()},
+            requirements=runtime_requirements(carried=RUNTIME in members),
+            tools={**versions_of("apache-tvm", "apache-tvm-ffi"), **linker.tools()},
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
             reproducible=False,
             notes=("TVM's code generator orders some instructions differently from build to build",),
@@ -179,13 +179,14 @@ def _device_runtime() -> Path | None:
     return found.tvm_runtime() if isinstance(found, guest.Guest) else None
 
 
-def _requirements(carried: bool) -> tuple[Requirement, ...]:
+def runtime_requirements(carried: bool) -> tuple[Requirement, ...]:
     """The binding that a device needs and, unless it is `carried`, the runtime; of the compiler's own minor version."""
-    versions = _versions(*(() if carried else ("apache-tvm",)), "apache-tvm-ffi")
+    versions = versions_of(*(() if carried else ("apache-tvm",)), "apache-tvm-ffi")
     return tuple(Requirement("package", name, versions[name], "minor") for name in sorted(versions))
 
 
-def _versions(*distributions: str) -> dict[str, str]:
+def versions_of(*distributions: str) -> dict[str, str]:
+    """name -> version, of those that are installed."""
     found = {}
     for name in distributions:
         try:
@@ -204,7 +205,7 @@ def _compiled(program: Program, code: dict[str, Any]) -> Any:
     from tvm.relax.frontend.onnx import from_onnx
 
     try:
-        module = from_onnx(_importable(program.model), keep_params_in_input=False)
+        module = from_onnx(importable(program.model), keep_params_in_input=False)
         return tvm.compile(module, target=tvm.target.Target(dict(code)))
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         unbound = [spec for spec in program.signature.inputs if not spec.is_static]
@@ -219,7 +220,7 @@ def _compiled(program: Program, code: dict[str, Any]) -> Any:
         ) from error
 
 
-def _importable(model: ir.Model) -> Any:
+def importable(model: ir.Model) -> Any:
     """The model as TVM's importer wants it: tensors inside, constants as initializers, dimensions with plain names.
 
     The importer takes no Constant that is a number or a list. It reads the name of a dimension as an expression
@@ -243,7 +244,7 @@ def _importable(model: ir.Model) -> Any:
     return ir.to_proto(model)
 
 
-def _accept(library: bytes, arch: str) -> None:
+def accept_library(library: bytes, arch: str) -> None:
     """Check what the linker made. Raises MissingTool: another linker is what helps."""
     elf = read_elf(library)
     wrong = ""

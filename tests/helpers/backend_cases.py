@@ -25,6 +25,27 @@ def _tests() -> list[Any]:
         return [test for kind in KINDS for test in load_model_tests(kind=kind)]
 
 
+def bound(model: onnx.ModelProto, feeds: dict[str, Any], keep: int = 0) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The model with its feeds as initializers where they are plain tensors, and the feeds that are left.
+
+    The first `keep` inputs stay inputs.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    left = dict(feeds)
+    for value in list(copy.graph.input)[keep:]:
+        array = feeds.get(value.name)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            continue
+        tensor = numpy_helper.from_array(array, value.name)
+        if tensor.data_type == value.type.tensor_type.elem_type:
+            copy.graph.initializer.append(tensor)
+            copy.graph.input.remove(value)
+            del left[value.name]
+    copy.ir_version = max(copy.ir_version, 8)
+    return copy, left
+
+
 def cases(shard: int) -> Iterator[Case]:
     for test in _tests()[shard::SHARDS]:
         model = test.model if test.model is not None else onnx.load(Path(test.model_dir) / "model.onnx")

@@ -72,14 +72,14 @@ def test_without_a_compiler_there_is_no_plugin(monkeypatch: pytest.MonkeyPatch) 
 
 MAPS = """\
 400000-402000 r-xp 00000000 fe:00 231 /guest/usr/bin/python3.11
-5500000000-5500003000 r-xp 00000000 fe:00 9 /tmp/neoc-tvm-1/lib.so (deleted)
+5500000000-5500003000 r-xp 00000000 fe:00 9 /var/neoc-tvm-1/lib.so (deleted)
 5500003000-5500004000 rw-p 00000000 00:00 0
 5500010000-5500011000 r-xp 00000000 fe:00 8 /guest/lib/aarch64-linux-gnu/libm.so.6
 """
 
 
 def test_pages_are_attributed_to_the_files_that_they_were_mapped_from() -> None:
-    assert _places(MAPS)[1] == (0x5500000, 0x5500003, "/tmp/neoc-tvm-1/lib.so (deleted)")
+    assert _places(MAPS)[1] == (0x5500000, 0x5500003, "/var/neoc-tvm-1/lib.so (deleted)")
     before = {0x400: 1000, 0x5500000: 50}
     after = {0x400: 3000, 0x5500000: 150, 0x5500002: 400, 0x5500010: 30, 0x7777: 10}
     found = _attributed(before, after, MAPS, "cortex-a72")

@@ -17,8 +17,9 @@ import importlib.util
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from neoc.compile.contracts import (
     Built,
@@ -49,14 +50,17 @@ STANDIN_CUBIN = "kernels.cubin.standin"
 """what a stand-in of the compiler made: no name of machine code for something that is none"""
 
 
-class Cuda(Engine):
-    name = "cuda"
+class CubinEngine(Engine):
+    """What engines share whose artifacts hold a cubin: whom they serve, the compiler, stand-ins, the rehearsal."""
+
     dispatches = False
     executor = "threads-on-cpu"
+    schedule: ClassVar[str]
+    """id of the one variant"""
+    host_code: ClassVar[bool]
+    """whether code for the host's processor is in the artifact, too"""
 
     def missing(self) -> str | None:
-        if importlib.util.find_spec("tvm") is None:
-            return "TVM is not installed; install it with: pip install 'neoc[tvm]'"
         if not compilers.real_compilers() and standins.find("nvcc") is None:
             return compilers.why_none()
         return None
@@ -64,16 +68,10 @@ class Cuda(Engine):
     def serves(self, target: Target) -> bool:
         return target.arch == "nvidia" and target.fact("sm") in LIMITS
 
-    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
-        from neoc.targets.engines.cuda.memory import memory_gaps
-        from neoc.targets.engines.tvm_gaps import find_gaps
-
-        return (*find_gaps(program, self.name), *memory_gaps(program, target, self.name))
-
     def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
         if options.precision != "fp32" or compilers.find_compiler(target.fact("sm")) is None:
             return ()
-        return (Variant.of("dlight"),)
+        return (Variant.of(self.schedule),)
 
     def why_no_variant(self, program: Program, target: Target, options: EngineOptions) -> str:
         sm = target.fact("sm")
@@ -81,38 +79,7 @@ class Cuda(Engine):
         return compilers.why_none(sm) if lacks else super().why_no_variant(program, target, options)
 
     def tools(self) -> Mapping[str, str]:
-        from neoc.targets.engines.tvm import _versions
-
-        return {**_versions("apache-tvm", "apache-tvm-ffi", "ziglang"), **compilers.versions()}
-
-    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
-        from neoc.targets.engines.tvm import _versions
-        from neoc.targets.linkers import linker_for
-
-        sm, triple = int(target.fact("sm")), str(target.fact("triple"))
-        linker, compiler = linker_for(triple), compilers.find_compiler(sm)
-        if linker is None:
-            raise MissingTool(f"no linker for {triple} was found", fix="install one with: pip install ziglang")
-        if compiler is None:
-            raise MissingTool(f"no CUDA compiler for sm_{sm} was found", why=compilers.why_none(sm))
-        source, schedules = _generate(program, target, folder / LIBRARY, linker)
-        members = {LIBRARY: folder / LIBRARY, SOURCE: folder / SOURCE}
-        (folder / SOURCE).write_text(source)
-        made = compile_kernels(compiler, source, sm, folder)
-        return Built(
-            members={**members, **made.members},
-            requirements=_requirements(str(target.fact("host_arch"))),
-            tools={**_versions("apache-tvm", "apache-tvm-ffi"), **linker.tools(), compiler.name: compiler.version},
-            placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
-            toolchain=made.toolchain,
-            reproducible=False,
-            notes=(
-                f"loop nests scheduled by dlight: {schedules}",
-                "TVM's code generator orders some host instructions differently from build to build",
-                *made.notes,
-            ),
-            device_code=made.facts,
-        )
+        return compilers.versions()
 
     def open(
         self,
@@ -132,12 +99,71 @@ class Cuda(Engine):
                 why="the NVIDIA driver lists no device",
                 fix="open it on a machine with that GPU; on this machine, compile for --target host",
             )
-        return CudaSession(load(members[LIBRARY], stored_binary(members)), signature)
+        return self.open_on_gpu(members, signature)
+
+    def open_on_gpu(self, members: Mapping[str, memoryview], signature: Signature) -> Session:
+        """A session on the GPU that the driver lists."""
+        raise NotImplementedError
 
     def rehearsal(self, target: Target) -> tuple[Numerics, str]:
         from neoc.targets.engines.cuda import simulator
 
-        return told(simulator.why_not(target, host_code=True))
+        if why_not := simulator.why_not(target, host_code=self.host_code):
+            return Numerics.UNCHECKED, why_not
+        return Numerics.SIMULATED, "the kernels' source was run thread by thread on this machine's processor instead"
+
+
+class Cuda(CubinEngine):
+    name = "cuda"
+    schedule = "dlight"
+    host_code = True
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("tvm") is None:
+            return "TVM is not installed; install it with: pip install 'neoc[tvm]'"
+        return super().missing()
+
+    def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
+        from neoc.targets.engines.cuda.memory import memory_gaps
+        from neoc.targets.engines.tvm_gaps import find_gaps
+
+        return (*find_gaps(program, self.name), *memory_gaps(program, target, self.name))
+
+    def tools(self) -> Mapping[str, str]:
+        from neoc.targets.engines.tvm import versions_of
+
+        return {**versions_of("apache-tvm", "apache-tvm-ffi", "ziglang"), **super().tools()}
+
+    def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
+        from neoc.targets.engines.tvm import versions_of
+        from neoc.targets.linkers import linker_for
+
+        sm, triple = int(target.fact("sm")), str(target.fact("triple"))
+        linker = linker_for(triple)
+        if linker is None:
+            raise MissingTool(f"no linker for {triple} was found", fix="install one with: pip install ziglang")
+        compiler = compilers.require_compiler(sm)
+        source, schedules = _generate(program, target, folder / LIBRARY, linker)
+        members = {LIBRARY: folder / LIBRARY, SOURCE: folder / SOURCE}
+        (folder / SOURCE).write_text(source)
+        made = compile_kernels(compiler, source, sm, folder)
+        return Built(
+            members={**members, **made.members},
+            requirements=_requirements(str(target.fact("host_arch"))),
+            tools={**versions_of("apache-tvm", "apache-tvm-ffi"), **linker.tools(), compiler.name: compiler.version},
+            placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
+            toolchain=made.toolchain,
+            reproducible=False,
+            notes=(
+                f"loop nests scheduled by dlight: {schedules}",
+                "TVM's code generator orders some host instructions differently from build to build",
+                *made.notes,
+            ),
+            device_code=made.facts,
+        )
+
+    def open_on_gpu(self, members: Mapping[str, memoryview], signature: Signature) -> Session:
+        return CudaSession(load(members[LIBRARY], stored_binary(members)), signature)
 
     def rehearse(
         self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target
@@ -151,24 +177,14 @@ class Cuda(Engine):
         return simulator.SimulatedSession(CudaSession(load(members[LIBRARY], stored), signature))
 
 
-def told(why_not: str) -> tuple[Numerics, str]:
-    """A rehearsal's answer: simulated, or why not."""
-    if why_not:
-        return Numerics.UNCHECKED, why_not
-    return Numerics.SIMULATED, "the kernels' source was run thread by thread on this machine's processor instead"
-
-
+@dataclass(frozen=True)
 class CompiledKernels:
     """Members and facts of one compilation of kernels: the same for TVM's and for the tree kernels."""
 
-    def __init__(
-        self,
-        members: Mapping[str, Path],
-        toolchain: Toolchain,
-        notes: tuple[str, ...],
-        facts: Mapping[str, Any] | None,
-    ) -> None:
-        self.members, self.toolchain, self.notes, self.facts = members, toolchain, notes, facts
+    members: Mapping[str, Path]
+    toolchain: Toolchain
+    notes: tuple[str, ...]
+    facts: Mapping[str, Any] | None
 
 
 def compile_kernels(compiler: compilers.CudaCompiler, source: str, sm: int, folder: Path) -> CompiledKernels:
@@ -198,14 +214,14 @@ def _generate(program: Program, target: Target, library: Path, linker: Any) -> t
     Raises UnsupportedModel, MissingTool.
     """
     from neoc.targets.engines.cuda.schedule import build
-    from neoc.targets.engines.tvm import _accept
+    from neoc.targets.engines.tvm import accept_library
 
     # A machine with a GPU and one without shall make the same artifact: the library keeps the source, and the cubin is
     # compiled beside it.
     os.environ["TVM_COMPILE_FORCE_FALLBACK"] = "1"
     executable, used = build(program, tvm_target(target))
     executable.export_library(str(library), fcompile=linker)
-    _accept(library.read_bytes(), str(target.fact("host_arch")))
+    accept_library(library.read_bytes(), str(target.fact("host_arch")))
     found = [text for module in _imports(executable.mod) if module.kind == "cuda" for text in [_source(module)]]
     if len(found) != 1 or "__global__" not in found[0]:
         raise MissingTool(f"TVM made {len(found)} CUDA modules, not one with kernels", fix="report it with the model")
@@ -236,6 +252,10 @@ def _source(module: Any) -> str:
 
 
 def _requirements(host_arch: str) -> tuple[Requirement, ...]:
-    from neoc.targets.engines.tvm import _requirements as of_tvm
+    from neoc.targets.engines.tvm import runtime_requirements
 
-    return (Requirement("arch", host_arch), Requirement("runtime", "libcuda.so.1"), *of_tvm(carried=False))
+    return (
+        Requirement("arch", host_arch),
+        Requirement("runtime", "libcuda.so.1"),
+        *runtime_requirements(carried=False),
+    )

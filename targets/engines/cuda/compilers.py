@@ -57,6 +57,13 @@ def find_compiler(sm: int) -> CudaCompiler | None:
     return None if standin is None else Nvcc(standin.command, standin.version, standin=True)
 
 
+def require_compiler(sm: int) -> CudaCompiler:
+    """`find_compiler`. Raises MissingTool where there is none."""
+    if (compiler := find_compiler(sm)) is None:
+        raise MissingTool(f"no CUDA compiler for sm_{sm} was found", why=why_none(sm))
+    return compiler
+
+
 def real_compilers() -> tuple[CudaCompiler, ...]:
     return tuple(c for c in (_nvrtc(), _nvcc()) if c is not None)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from neoc.compile.contracts import Gap
 from neoc.compile.errors import UnsupportedModel
-from neoc.targets.engines.tvm import _importable
+from neoc.targets.engines.tvm import importable
 
 if TYPE_CHECKING:
     from neoc.compile.program import Program
@@ -41,7 +41,7 @@ def build(program: Program, code: dict[str, Any]) -> tuple[Any, Counter[str]]:
     target = tvm.target.Target(code)
     used: Counter[str] = Counter()
     try:
-        module = from_onnx(_importable(program.model), keep_params_in_input=False)
+        module = from_onnx(importable(program.model), keep_params_in_input=False)
         return tvm.compile(module, target=target, relax_pipeline=_pipeline(target, used)), used
     except _FAILURES as error:
         why = _first_line(error)

@@ -18,10 +18,7 @@ import numpy as np
 
 from neoc.compile.contracts import (
     Built,
-    Engine,
-    EngineOptions,
     Gap,
-    Numerics,
     Placement,
     Requirement,
     Session,
@@ -29,12 +26,8 @@ from neoc.compile.contracts import (
     Target,
     Variant,
 )
-from neoc.compile.errors import MissingTool, WrongDevice
 from neoc.kernels.errors import KernelInputError
-from neoc.targets import standins
-from neoc.targets.devices import cuda_devices
-from neoc.targets.engines.cuda import SOURCE, STANDIN_CUBIN, compile_kernels, compilers, told
-from neoc.targets.engines.cuda.occupancy import LIMITS
+from neoc.targets.engines.cuda import SOURCE, CubinEngine, compile_kernels, compilers
 from neoc.targets.engines.cuda.session import CUBIN
 from neoc.targets.engines.cuda.tree_source import BLOCK, KERNEL
 from neoc.targets.engines.trees import CODE, CONSTANTS, STEPS, TABLES, TreesSession
@@ -43,18 +36,10 @@ if TYPE_CHECKING:
     from neoc.compile.program import Program
 
 
-class CudaTrees(Engine):
+class CudaTrees(CubinEngine):
     name = "cuda-trees"
-    dispatches = False
-    executor = "threads-on-cpu"
-
-    def missing(self) -> str | None:
-        if not compilers.real_compilers() and standins.find("nvcc") is None:
-            return compilers.why_none()
-        return None
-
-    def serves(self, target: Target) -> bool:
-        return target.arch == "nvidia" and target.fact("sm") in LIMITS
+    schedule = "rows"
+    host_code = False
 
     def gaps(self, program: Program, target: Target) -> tuple[Gap, ...]:
         from neoc.targets.engines.cuda.memory import memory_gaps
@@ -62,27 +47,12 @@ class CudaTrees(Engine):
 
         return (*find_gaps(program, self.name), *memory_gaps(program, target, self.name))
 
-    def variants(self, program: Program, target: Target, options: EngineOptions) -> tuple[Variant, ...]:
-        if options.precision != "fp32" or compilers.find_compiler(target.fact("sm")) is None:
-            return ()
-        return (Variant.of("rows"),)
-
-    def why_no_variant(self, program: Program, target: Target, options: EngineOptions) -> str:
-        sm = target.fact("sm")
-        lacks = compilers.find_compiler(sm) is None
-        return compilers.why_none(sm) if lacks else super().why_no_variant(program, target, options)
-
-    def tools(self) -> Mapping[str, str]:
-        return compilers.versions()
-
     def build(self, program: Program, target: Target, variant: Variant, folder: Path) -> Built:
         from neoc.targets.engines.cuda.tree_source import source_of, tables_of
         from neoc.targets.engines.trees_program import take_apart
 
         sm = int(target.fact("sm"))
-        compiler = compilers.find_compiler(sm)
-        if compiler is None:
-            raise MissingTool(f"no CUDA compiler for sm_{sm} was found", why=compilers.why_none(sm))
+        compiler = compilers.require_compiler(sm)
         parts = take_apart(program)
         e = parts.ensemble
         source = source_of(e)
@@ -112,32 +82,10 @@ class CudaTrees(Engine):
             device_code=made.facts,
         )
 
-    def open(
-        self,
-        members: Mapping[str, memoryview],
-        signature: Signature,
-        variant: Variant,
-        threads: int,
-        device: str | None,
-    ) -> Session:
-        if STANDIN_CUBIN in members:
-            from neoc.targets.engines.cuda.standin import open_standin
-
-            return open_standin(members[STANDIN_CUBIN], signature)
-        if not cuda_devices():
-            raise WrongDevice(
-                "the artifact is for an NVIDIA GPU, and this machine has none",
-                why="the NVIDIA driver lists no device",
-                fix="open it on a machine with that GPU; on this machine, compile for --target host",
-            )
+    def open_on_gpu(self, members: Mapping[str, memoryview], signature: Signature) -> Session:
         from neoc.targets.engines.cuda.driver import Gpu, libcuda
 
         return session_of(members, bytes(members[CUBIN]), signature, Gpu(libcuda()))
-
-    def rehearsal(self, target: Target) -> tuple[Numerics, str]:
-        from neoc.targets.engines.cuda import simulator
-
-        return told(simulator.why_not(target, host_code=False))
 
     def rehearse(
         self, members: Mapping[str, memoryview], signature: Signature, variant: Variant, target: Target

@@ -7,35 +7,12 @@ whole suite with --slow.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx
 import pytest
-from backend_cases import SHARDS, cases, results, right
-from onnx import numpy_helper
+from backend_cases import SHARDS, bound, cases, results, right
 from pass_programs import program
 
 from neoc.compile import onnx_io
 from neoc.compile.passes import DEFAULT, run
-
-
-def _bound(model: onnx.ModelProto, feeds: dict[str, Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The model with every feed that is a plain tensor as an initializer, and the feeds that are left."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    left = dict(feeds)
-    for value in list(copy.graph.input):
-        array = feeds.get(value.name)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            continue
-        tensor = numpy_helper.from_array(array, value.name)
-        if tensor.data_type == value.type.tensor_type.elem_type:
-            copy.graph.initializer.append(tensor)
-            copy.graph.input.remove(value)
-            del left[value.name]
-    copy.ir_version = max(copy.ir_version, 8)
-    return copy, left
 
 
 @pytest.mark.parametrize(
@@ -46,7 +23,7 @@ def test_the_suite_keeps_its_results(shard: int) -> None:
     kept, lost = 0, []
     for name, model, sets in cases(shard):
         for feeds, wanted in sets:
-            for kind, (source, left) in {"as it is": (model, feeds), "bound": _bound(model, feeds)}.items():
+            for kind, (source, left) in {"as it is": (model, feeds), "bound": bound(model, feeds)}.items():
                 after = run(program(source), DEFAULT)
                 again = run(after, DEFAULT)
                 assert again.digest == after.digest, f"{name} {kind}: a second run changed something"

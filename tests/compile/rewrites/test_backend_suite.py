@@ -8,36 +8,15 @@ conditions of use: those models are tiny.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from backend_cases import SHARDS, cases, results, right
-from onnx import numpy_helper
+from backend_cases import SHARDS, bound, cases, results, right
 from pass_programs import program
 
 from neoc.compile import onnx_io
 from neoc.compile.passes import DEFAULT, run
 from neoc.compile.rewrites import RULES
 from neoc.compile.rewrites.apply import rewritten
-
-
-def weights_fixed(model: onnx.ModelProto, feeds: dict[str, Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The model with every feed but the first as an initializer, where it is a plain tensor."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    left = dict(feeds)
-    for value in list(copy.graph.input)[1:]:
-        array = feeds.get(value.name)
-        if isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
-            tensor = numpy_helper.from_array(array, value.name)
-            if tensor.data_type == value.type.tensor_type.elem_type:
-                copy.graph.initializer.append(tensor)
-                copy.graph.input.remove(value)
-                del left[value.name]
-    copy.ir_version = max(copy.ir_version, 8)
-    return copy, left
 
 
 @pytest.mark.parametrize(
@@ -48,7 +27,7 @@ def test_no_result_of_the_suite_changes(shard: int) -> None:
     fired, wrong = 0, []
     for name, model, sets in cases(shard):
         for feeds, wanted in sets:
-            source, left = weights_fixed(model, feeds)
+            source, left = bound(model, feeds, keep=1)
             before = run(program(source), DEFAULT)
             for rule in RULES:
                 after = rewritten(before, replace(rule, worth=()), {})

@@ -160,7 +160,7 @@ def test_knobs_reach_the_session() -> None:
         ("noarena", levels.ORT_ENABLE_ALL, False, None),
         ("nospin", levels.ORT_ENABLE_ALL, True, "0"),
     ):
-        options = module._options(3, dict(chosen[name].options))
+        options = module.session_options(3, dict(chosen[name].options))
         assert options.graph_optimization_level == level
         assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (arena, arena)
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
@@ -270,7 +270,7 @@ def test_refusals_name_node_and_operator() -> None:
     message = (
         "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Swish(24) node with name 'act'"
     )
-    error = module._unsupported(message)
+    error = module.unsupported(message)
     assert [(g.node, g.operator) for g in error.gaps] == [("act", "Swish")]
     assert "ONNXRuntimeError" not in str(error)
 

@@ -95,7 +95,7 @@ def test_open_dimensions_that_tvm_cannot_follow_are_to_be_bound(tmp_path: Path) 
 def test_refuses_what_a_linker_made_for_another_machine(tmp_path: Path) -> None:
     built = Tvm().build(program(cnn(1)), X86, VARIANT, tmp_path)
     with pytest.raises(MissingTool, match="it is for x86_64"):
-        engine_module._accept(built.members[MEMBER].read_bytes(), "aarch64")
+        engine_module.accept_library(built.members[MEMBER].read_bytes(), "aarch64")
 
 
 @needs_tvm

@@ -23,7 +23,7 @@ BLOB = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).d
         ("ssh://board:2222", Address("ssh", "", "board", 2222)),
         ("ssh://a.b@10.0.0.7/", Address("ssh", "a.b", "10.0.0.7")),
         ("ssh://u@[fe80::1%eth0]:22", Address("ssh", "u", "fe80::1%eth0")),
-        ("stand-in:///tmp/x.json", Address("stand-in", "", "/tmp/x.json")),
+        ("stand-in:///srv/x.json", Address("stand-in", "", "/srv/x.json")),
     ],
 )
 def test_addresses(url: str, address: Address) -> None:
