@@ -35,6 +35,9 @@ FRAMEWORKS = {
     "SKLEARN": "scikit-learn",
 }
 """Neo's name -> the framework that a front end names; ONNX has none"""
+_WAITS = ("MaxWaitTimeInSeconds", "MaxPendingTimeInSeconds")
+_LONGEST_S = 2**31 - 1
+"""as SageMaker's own type of it holds"""
 _GONE = {
     "MXNET": "MXNet was retired by its project; export the model to ONNX with its last release (mx2onnx)",
     "DARKNET": "convert the network to ONNX first",
@@ -113,7 +116,7 @@ def _request(path: Path) -> Mapping[str, Any]:
 def _name(request: Mapping[str, Any], where: str) -> str:
     """The job's name, as SageMaker takes names: it becomes one of a file. Raises UsageError."""
     name = request.get("CompilationJobName", "job")
-    if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):
+    if not isinstance(name, str) or len(name) > 63 or not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name):
         raise UsageError(
             f"CompilationJobName {name!r:.80} is no name", where=where, fix="take letters, digits and '-', at most 63"
         )
@@ -143,6 +146,8 @@ def _framework(source: Mapping[str, Any], where: str) -> str | None:
     name = source.get("Framework")
     if name is None:
         return None
+    if not isinstance(name, str):
+        raise UsageError(f"Framework {name!r:.80} is no name", where=where, fix=f"one of: {', '.join(FRAMEWORKS)}")
     if name in _GONE:
         raise _not_served(where, f"Framework {name}", "no front end reads it", _GONE[name])
     if name not in FRAMEWORKS:
@@ -153,9 +158,16 @@ def _framework(source: Mapping[str, Any], where: str) -> str | None:
 
 
 def _limit(stopping: object, where: str) -> float | None:
-    limit = stopping.get("MaxRuntimeInSeconds") if isinstance(stopping, dict) else None
-    if limit is not None and not (type(limit) is int and limit > 0):
-        raise UsageError("MaxRuntimeInSeconds is no number above zero", where=where, fix="give whole seconds")
+    if stopping is None:
+        return None
+    if not isinstance(stopping, dict):
+        fix = 'write {"MaxRuntimeInSeconds": 900}'
+        raise UsageError("StoppingCondition is no JSON object", where=where, fix=fix)
+    _only(stopping, where, "StoppingCondition", {"MaxRuntimeInSeconds", *_WAITS})
+    limit = stopping.get("MaxRuntimeInSeconds")
+    if limit is not None and not (type(limit) is int and 0 < limit <= _LONGEST_S):
+        why = f"the most is {_LONGEST_S}"
+        raise UsageError("MaxRuntimeInSeconds is no number above zero", where=where, why=why, fix="give whole seconds")
     return None if limit is None else float(limit)
 
 
@@ -169,7 +181,7 @@ def _unused(request: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
         version = source["FrameworkVersion"]
         notes.append(f"FrameworkVersion {version}: the model is read as the file says, with the version installed here")
     stopping = request.get("StoppingCondition")
-    for name in ("MaxWaitTimeInSeconds", "MaxPendingTimeInSeconds"):
+    for name in _WAITS:
         if isinstance(stopping, dict) and name in stopping:
             notes.append(f"{name}: the job does not wait for machines")
     return notes

@@ -121,7 +121,7 @@ def _nvidia(options: Mapping[str, Any], target: Target, where: str) -> list[str]
         raise refused(where, f"gpu-code {code} is not {target.name}'s, which is {target.level}", "leave it out")
     notes = []
     if "trt-ver" in options:
-        notes.append(f"trt-ver {options['trt-ver']}: the kernels are CUDA's, no TensorRT engine is built")
+        notes.append(f"trt-ver {options['trt-ver']}: not heeded; the manifest names the engine and its tools")
     if "cuda-ver" in options:
         notes.append(f"cuda-ver {options['cuda-ver']}: the artifact names the CUDA release that its kernels need")
     return notes

@@ -57,7 +57,7 @@ def _of_platform(platform: Mapping[str, Any], options: Mapping[str, Any], where:
     system, arch, accelerator = (platform.get(key) for key in ("Os", "Arch", "Accelerator"))
     if system != "LINUX":
         raise _not_served(platform, "neoc builds for Linux", where)
-    if arch not in ARCHS:
+    if not isinstance(arch, str) or arch not in ARCHS:
         raise _not_served(platform, _NO_ARCH.get(str(arch), f"Arch is one of {', '.join(ARCHS)}"), where)
     if accelerator is None:
         return _cpu(ARCHS[arch], options, where)

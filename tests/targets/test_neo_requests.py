@@ -242,9 +242,14 @@ def test_an_nvidia_platform_gets_the_chip_with_that_code(tmp_path: Path) -> None
         ({"ModelPackageVersionArn": "arn"}, UsageError, "ModelPackageVersionArn is not served"),
         ({"CompilationJobName": "../x"}, UsageError, "is no name"),
         ({"CompilationJobName": 7}, UsageError, "is no name"),
+        ({"CompilationJobName": "a" + "-" * 62 + "b"}, UsageError, "is no name"),
+        ({"InputConfig__Framework": ["ONNX"]}, UsageError, "is no name"),
         ({"Nonsense": 1}, UsageError, "not known: Nonsense"),
         ({"StoppingCondition__MaxRuntimeInSeconds": 0}, UsageError, "above zero"),
         ({"StoppingCondition__MaxRuntimeInSeconds": True}, UsageError, "above zero"),
+        ({"StoppingCondition__MaxRuntimeInSeconds": 10**400}, UsageError, "the most is"),
+        ({"StoppingCondition": 900}, UsageError, "no JSON object"),
+        ({"StoppingCondition__MaxRuntimeInSecond": 9}, UsageError, r"not known: StoppingCondition\.MaxRuntimeInSecond"),
         ({"OutputConfig__TargetDevice": None}, UsageError, "names no TargetDevice"),
         ({"OutputConfig__TargetPlatform": {"Os": "LINUX", "Arch": "ARM64"}}, UsageError, "a TargetDevice and"),
         ({"OutputConfig__CompilerOptions": "{"}, UsageError, "neither JSON"),
@@ -276,9 +281,10 @@ def test_what_is_not_served_is_said_with_its_reason(
         ("ARM64", {"Accelerator": "NNA"}, "neural network accelerators"),
         ("ARM64", {"Os": "ANDROID"}, "for Linux"),
         ("SPARC", {}, "Arch is one of"),
+        (["ARM64"], {}, "Arch is one of"),
     ],
 )
-def test_platforms_that_are_not_served(tmp_path: Path, arch: str, more: dict[str, str], why: str) -> None:
+def test_platforms_that_are_not_served(tmp_path: Path, arch: Any, more: dict[str, str], why: str) -> None:
     with pytest.raises(UsageError, match=f"is not served.*{why}"):
         job_of(tmp_path, platform(arch, **more))
 
