@@ -103,12 +103,12 @@ def host_keys(text: str) -> tuple[HostKey, ...]:
     found: dict[HostKey, None] = {}
     for line in text.splitlines():
         words = line.split()
-        if len(words) >= 3 and not line.startswith("#") and words[1] in KEY_TYPES and _is_key(words[1], words[2]):
+        if len(words) >= 3 and not line.startswith("#") and words[1] in KEY_TYPES and is_key(words[1], words[2]):
             found[HostKey(words[1], words[2])] = None
     return tuple(sorted(found, key=lambda key: KEY_TYPES.index(key.type)))
 
 
-def _is_key(kind: str, blob: str) -> bool:
+def is_key(kind: str, blob: str) -> bool:
     """Whether base64 text begins with the name of its type, as every SSH public key does."""
     try:
         data = base64.b64decode(blob, validate=True)

@@ -57,7 +57,13 @@ class Device:
 
     @classmethod
     def from_dict(cls, name: str, data: dict[str, Any]) -> Device:
+        """Raises KeyError, TypeError, ValueError, UsageError for what was damaged or written in by hand."""
         key = HostKey(data["host_key"]["type"], data["host_key"]["key"])
+        words = (key.type, key.blob, data["url"], data["python"], data["identity"])
+        if not all(isinstance(word, str) for word in words) or not isinstance(data["seen"], dict):
+            raise TypeError(f"the facts of {name} are of other types")
+        if key.type not in address.KEY_TYPES or not address.is_key(key.type, key.blob):
+            raise ValueError(f"the host key of {name} is none")
         return cls(name, address.parse(data["url"]), key, data["python"], data["identity"], dict(data["seen"]))
 
 

@@ -71,6 +71,26 @@ def test_an_address_that_was_written_in_by_hand_is_checked(tmp_path: Path) -> No
         Book(tmp_path).get("one")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("host_key", {"type": "ssh-ed25519", "key": 5}, "other types"),
+        ("host_key", {"type": "ssh-ed25519", "key": "AAAA"}, "host key of one"),
+        ("host_key", {"type": "ssh-rsa", "key": KEY.blob}, "host key of one"),
+        ("python", 7, "other types"),
+        ("seen", [1], "other types"),
+    ],
+)
+def test_facts_that_were_written_in_by_hand_are_checked(tmp_path: Path, field: str, value: object, why: str) -> None:
+    Book(tmp_path).add(device("one"))
+    path = tmp_path / "devices.json"
+    facts = json.loads(path.read_text())
+    facts["devices"]["one"][field] = value
+    path.write_text(json.dumps(facts))
+    with pytest.raises(InvalidInput, match=f"list of devices is damaged.*{why}"):
+        Book(tmp_path).get("one")
+
+
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
