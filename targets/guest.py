@@ -124,13 +124,15 @@ def prepare(progress: Progress = lambda line: None, budget_s: float = 1800.0) ->
     parts = _parts()
     folder = _folder(parts)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _until.set(time.monotonic() + budget_s)
+    token = _until.set(time.monotonic() + budget_s)
     try:
         with FileLock(folder.with_suffix(".lock"), timeout=budget_s):
             if not (folder / "facts.json").is_file():
                 _publish(folder, parts, progress)
     except Timeout as error:
         raise _lacking(f"another process has been making it for {budget_s:.0f} s") from error
+    finally:
+        _until.reset(token)
     return Guest(folder)
 
 
@@ -142,6 +144,7 @@ def _publish(folder: Path, parts: dict[str, Any], progress: Progress) -> None:
         made = Path(scratch) / "made"
         made.mkdir()
         _make(made, parts, progress)
+        shutil.rmtree(folder, ignore_errors=True)  # what a `clear` that was killed left: it has no facts.json
         os.rename(made, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -264,8 +265,12 @@ def test_what_a_killed_process_left_is_swept_and_a_qemu_that_went_is_missed(
     monkeypatch.setattr(guest, "_make", make)
     left = tmp_path / "emulation" / f".{guest._folder(guest._parts()).name}.x"
     (left / "made").mkdir(parents=True)
+    half_cleared = guest._folder(guest._parts())
+    (half_cleared / "root").mkdir(parents=True)
     guest.prepare()
     assert not left.exists()
+    assert [path.name for path in half_cleared.iterdir()] == ["facts.json"]
+    assert guest._until.get() == math.inf, "the bound of one preparation is none of what comes after"
     found = guest.find()
     assert isinstance(found, str)
     assert "/no/such/qemu" in found
