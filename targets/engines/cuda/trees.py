@@ -133,15 +133,16 @@ class GpuPredictor:
             return margins
         with self._lock:
             self._gpu.enter()
-            given = self._gpu.upload(np.ascontiguousarray(rows))
-            result = self._gpu.allocate(margins.nbytes)
+            held = [self._gpu.upload(np.ascontiguousarray(rows))]
             try:
+                held.append(self._gpu.allocate(margins.nbytes))
                 count = ctypes.c_longlong(len(rows))
-                self._gpu.launch(self._function, -(-len(rows) // BLOCK), BLOCK, [given, *self._tables, result, count])
-                self._gpu.download(result, margins)
+                arguments = [held[0], *self._tables, held[1], count]
+                self._gpu.launch(self._function, -(-len(rows) // BLOCK), BLOCK, arguments)
+                self._gpu.download(held[1], margins)
             finally:
-                self._gpu.free(given)
-                self._gpu.free(result)
+                for pointer in held:
+                    self._gpu.free(pointer)
         return margins
 
     def close(self) -> None:

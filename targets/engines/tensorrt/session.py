@@ -76,4 +76,6 @@ class TensorRtSession(Session):
         return made
 
     def close(self) -> None:
-        self._context = self._engine = None
+        if self._engine is not None:
+            self._context = self._engine = None
+            self._gpu.release()

@@ -266,6 +266,7 @@ class Gpu:
 
     def __init__(self) -> None:
         self.held: dict[int, np.ndarray] = {}
+        self.released = 0
 
     def enter(self) -> None: ...
 
@@ -284,6 +285,9 @@ class Gpu:
 
     def free(self, pointer: Any) -> None:
         del self.held[pointer.value]
+
+    def release(self) -> None:
+        self.released += 1
 
 
 class Context:
@@ -333,6 +337,8 @@ def test_the_session_moves_tensors_by_the_documented_calls() -> None:
         assert gpu.held == {}
     with pytest.raises(Unavailable):
         session.run({"x": x})
+    session.close()
+    assert gpu.released == 1, "the context is given back, once"
 
 
 def test_a_session_that_fails_says_so_and_frees_its_memory() -> None:
