@@ -63,6 +63,7 @@ PROTOBUF = {
     "compile/onnx_data.py": "reads their external data",
     "targets/engines/reference.py": "adapts onnx's reference evaluator",
     "targets/engines/reference_ops.py": "mends operators of it",
+    "targets/engines/reference_recurrent.py": "and writes recurrent ones anew",
     "targets/engines/onnxruntime_gaps.py": "asks onnx for the versions of an operator",
 }
 """who alone may import `onnx`, and what for: everything else works on onnx_ir"""

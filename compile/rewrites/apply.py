@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_ir as ir
+
 from neoc.compile.passes import TIDY, ConvertOpset, Pass
 from neoc.compile.passes import graph as g
 from neoc.compile.passes.convert_opset import HIGHEST
@@ -54,12 +56,13 @@ def _replace(rule: Rule, site: Site, choices: dict[str, int], names: g.Names) ->
     way = choices.get(key, ways[0] if ways else LEFT)
     if rule.choices is not None and way == LEFT:
         return False
-    old = site.output
-    new = rule.rewrite(site, Editor(site.covered[-1], names, f"{old.name}/{rule.name}"), way)
-    if new is None:
+    name = next((v.name for v in site.outputs if v.name), "")
+    made = rule.rewrite(site, Editor(site.covered[-1], names, f"{name}/{rule.name}"), way)
+    if made is None:
         return False
-    new.type, new.shape = old.type, old.shape
-    g.substitute(old, new, names)
+    for old, new in zip(site.outputs, (made,) if isinstance(made, ir.Value) else made, strict=True):
+        new.type, new.shape = old.type, old.shape
+        g.substitute(old, new, names)
     for node in reversed(site.covered):
         if node.graph is not None and not any(g.is_used(v) for v in node.outputs):
             g.discard(node)

@@ -10,7 +10,7 @@ here: rules propose, the race of neoc.compile.rewrites.search disposes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class Site:
     nodes: tuple[ir.Node, ...] = ()
     """every node that the rewrite stands for, in graph order; empty: `node` alone"""
     facts: dict[str, Any] = field(default_factory=dict)
+    remade: tuple[ir.Value, ...] = ()
+    """every value that the rewrite makes anew, where it is not only the first output of the last node"""
 
     def __getitem__(self, name: str) -> Any:
         return self.facts[name]
@@ -39,9 +41,14 @@ class Site:
         return self.nodes or (self.node,)
 
     @property
+    def outputs(self) -> tuple[ir.Value, ...]:
+        """The values that the rewrite makes anew."""
+        return self.remade or self.covered[-1].outputs[:1]
+
+    @property
     def output(self) -> ir.Value:
-        """The value that the rewrite makes anew."""
-        return self.covered[-1].outputs[0]
+        """The first of them; of most rules the only one."""
+        return self.outputs[0]
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ class Rule:
     find: Callable[[ir.Node, int], Site | None]
     """(node, opset) -> the site"""
     guards: tuple[Guard, ...]
-    rewrite: Callable[[Site, Editor, int], ir.Value | None]
-    """(site, editor, choice) -> the value that takes the place of site.output; None: it cannot be made after all"""
+    rewrite: Callable[[Site, Editor, int], ir.Value | Sequence[ir.Value] | None]
+    """(site, editor, choice) -> what takes the place of site.outputs; None: it cannot be made after all"""
     worth: tuple[Guard, ...] = ()
     choices: Callable[[Site], tuple[int, ...]] | None = None
     key: Callable[[Site], str] | None = None
@@ -85,7 +92,7 @@ class Rule:
         if node.domain != g.ONNX or node.op_type not in self.anchors:
             return None
         found = self.find(node, opset)
-        if found is None or not g.is_used(found.output):
+        if found is None or not any(map(g.is_used, found.outputs)):
             return None
         return found if all(guard.holds(found) for guard in (*self.conditions, *self.worth)) else None
 
@@ -103,11 +110,16 @@ class Editor:
 
     def op(self, operator: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """The only output of a new node of the default domain."""
+        return self.ops(operator, 1, *inputs, **attributes)[0]
+
+    def ops(self, operator: str, outputs: int, *inputs: ir.Value | None, **attributes: Any) -> list[ir.Value]:
+        """All outputs of a new node of the default domain."""
         given = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
-        node = ir.Node(g.ONNX, operator, list(inputs), given, num_outputs=1, name=self._names.fresh(self._base))
+        node = ir.Node(g.ONNX, operator, list(inputs), given, num_outputs=outputs, name=self._names.fresh(self._base))
         self.graph.insert_before(self._before, node)
-        node.outputs[0].name = self._names.fresh(f"{self._base}:{operator}")
-        return node.outputs[0]
+        for output in node.outputs:
+            output.name = self._names.fresh(f"{self._base}:{operator}")
+        return list(node.outputs)
 
     def const(self, array: np.ndarray, dtype: Any = None) -> ir.Value:
         """A new initializer; `dtype`: numpy's, None as the array has it. Every array is copied."""

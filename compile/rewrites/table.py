@@ -8,8 +8,10 @@ from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
 from neoc.compile.rewrites.rule import Rule
+from neoc.compile.rewrites.single_step import SINGLE_STEP
 from neoc.compile.rewrites.tokens import TOKEN_TABLE
 from neoc.compile.rewrites.upsampled import UPSAMPLED_CONV
+from neoc.compile.rewrites.views import ONE_VIEW
 
 RULES: tuple[Rule, ...] = (
     TOKEN_TABLE,
@@ -20,6 +22,8 @@ RULES: tuple[Rule, ...] = (
     UPSAMPLED_CONV,
     PRELU_MAX,
     MAX_SINKS,
+    SINGLE_STEP,
+    ONE_VIEW,
 )
 
 

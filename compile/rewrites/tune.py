@@ -169,7 +169,7 @@ def extract(program: Program, site: Site) -> Program:
             values[old] = new
         nodes.append(twin)
     opsets = {g.ONNX: program.opset}
-    output = values[site.output]
-    graph = ir.Graph(inputs, [output], nodes=nodes, initializers=constants, opset_imports=opsets, name="site")
+    outputs = [values[value] for value in site.outputs]
+    graph = ir.Graph(inputs, outputs, nodes=nodes, initializers=constants, opset_imports=opsets, name="site")
     model = ir.Model(graph, ir_version=program.model.ir_version)
     return replace(program, model=model, pre=(), post=(), unfolded=None)

@@ -13,6 +13,8 @@ from onnx.reference.ops.op_loop import Loop as OnnxLoop
 from onnx.reference.ops.op_lp_normalization import LpNormalization as OnnxLpNormalization
 from onnx.reference.ops.op_string_normalizer import StringNormalizer as OnnxStringNormalizer
 
+from neoc.targets.engines.reference_recurrent import GRU, LSTM, RNN
+
 
 class BatchNormalization(BatchNormalization_14):
     """For every opset: the given statistics are used unless `training_mode`, before opset 7 `is_test`, says otherwise.
@@ -148,9 +150,12 @@ class TreeEnsemble(OpRun):
 
 OPERATORS: list[type[OpRun]] = [
     BatchNormalization,
+    GRU,
     GlobalMaxPool,
+    LSTM,
     Loop,
     LpNormalization,
+    RNN,
     StringNormalizer,
     TreeEnsemble,
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pass_programs import apply, graph
+from rewrite_cases_recurrent import cell, plain_guards
 
 from neoc.compile import onnx_io
 from neoc.compile.float64 import widen_array, widen_model
@@ -184,6 +185,29 @@ SINKS = RuleCase(
     {"slope": _made("(float[2,3,5] x) => (float y) { a = Elu <alpha = -3.0> (x) y = GlobalMaxPool(a) }")},
 )
 
+# ---- recurrence and views ------------------------------------------------------------------------
+
+STEP = RuleCase(cell(), {**plain_guards("1"), "length": cell(steps="2")})
+
+VIEW = RuleCase(
+    _made(
+        """(float[2,1,"n",3] x) => (float y) { a = Squeeze(x, k) b = Unsqueeze(a, m) c = Flatten <axis = 2> (b)
+        y = Tanh(c) }""",
+        k=np.array([1]),
+        m=np.array([0]),
+    ),
+    {
+        "dynamic": _made(
+            """(float["m","n",3] x) => (float y) { a = Unsqueeze(x, k) b = Unsqueeze(a, k) y = Tanh(b) }""",
+            k=np.array([0]),
+        ),
+        "empty": _made(
+            """(float["n",0,3] x) => (float y) { a = Unsqueeze(x, k) b = Unsqueeze(a, k) y = Tanh(b) }""",
+            k=np.array([0]),
+        ),
+    },
+)
+
 RULE_CASES: dict[str, RuleCase] = {
     "token-table": TOKENS,
     "winograd-1d": WINOGRAD,
@@ -193,6 +217,8 @@ RULE_CASES: dict[str, RuleCase] = {
     "upsampled-conv": UPSAMPLED,
     "prelu-max": PRELU,
     "max-sinks": SINKS,
+    "single-step": STEP,
+    "one-view": VIEW,
 }
 """rule -> its programs. A new rule of the table needs a row here"""
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pass_programs import apply, evaluate, graph
 from rewrite_cases import bare, exact, far, feeds
+from rewrite_cases_recurrent import cell
 
 from neoc.compile.passes import InferShapes, verify
 from neoc.compile.program import Program
@@ -216,6 +217,52 @@ def test_prelu(slopes: list[float], shape: tuple[int, ...], dims: str) -> None:
     except Exception:  # a slope that does not broadcast
         assume(False)
     hold("prelu-max", apply(before, InferShapes()))
+
+
+@st.composite
+def cells(draw: Any, steps: list[str]) -> Program:
+    """An LSTM or GRU in most of the ways in which it can be written."""
+    kind = draw(st.sampled_from(["LSTM", "GRU"]))
+    direction = draw(st.sampled_from(["forward", "forward", "reverse", "bidirectional"]))
+    attributes = [f'direction = "{direction}"']
+    if kind == "GRU":
+        attributes.append(f"linear_before_reset = {draw(st.sampled_from([0, 1]))}")
+    attributes += draw(st.sampled_from([[], [], [], ["clip = 0.5"]]))
+    return cell(
+        kind,
+        draw(st.sampled_from(steps)),
+        ", ".join(attributes),
+        batch=draw(st.sampled_from(["1", "2", "n"])),
+        directions=2 if direction == "bidirectional" else 1,
+        states=draw(st.booleans()),
+        bias=draw(st.booleans()),
+        batch_first=draw(st.booleans()),
+        opset=draw(st.sampled_from([14, 17, 21])),
+    )()
+
+
+@EXAMPLES
+@given(cells(["1", "1", "1", "2", "t"]))
+def test_recurrence_of_one_step(before: Program) -> None:
+    hold("single-step", before)
+
+
+@EXAMPLES
+@given(
+    st.lists(st.sampled_from(["Squeeze(v, one)", "Unsqueeze(v, one)", "Reshape(v, to)", "Flatten <axis = 1> (v)"])),
+    st.sampled_from(["2,1,3", "n,1,3", "n,1,m"]),
+    st.sampled_from([14, 17]),
+)
+def test_chains_of_views(chain: list[str], dims: str, opset: int) -> None:
+    nodes = [f"v{i + 1} = {form.replace('(v', f'(v{i}')}" for i, form in enumerate(chain)]
+    text = f"(float[{dims}] v0) => (float y) {{ {' '.join(nodes)} y = Tanh(v{len(chain)}) }}"
+    used = {"one": np.array([1]), "to": np.array([-1, 1, 3])}
+    before = graph(text, opset, **{name: array for name, array in used.items() if f", {name})" in text})
+    try:
+        evaluate(before, feeds(before, 0))
+    except Exception:  # an axis that is not there, or wider than one
+        assume(False)
+    hold("one-view", apply(before, InferShapes()))
 
 
 def test_the_examples_above_were_rewritten_and_declined() -> None:
