@@ -63,7 +63,7 @@ class Recurrent:
         return f"{self.kind.lower()}{self.inputs}x{self.hidden}"
 
     def weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """W [inputs, gates * hidden], R [hidden, gates * hidden], B [2, gates * hidden] of the one direction there is."""
+        """W [inputs, gates * hidden], R [hidden, gates * hidden], B [2, gates * hidden], of the only direction."""
         return self.w[0].T, self.r[0].T, self.b[0].reshape(2, -1)
 
 

@@ -43,7 +43,7 @@ class Site:
     @property
     def outputs(self) -> tuple[ir.Value, ...]:
         """The values that the rewrite makes anew."""
-        return self.remade or self.covered[-1].outputs[:1]
+        return self.remade or (self.covered[-1].outputs[0],)
 
     @property
     def output(self) -> ir.Value:

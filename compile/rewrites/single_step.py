@@ -28,11 +28,9 @@ def _step(site: Site, editor: Editor, way: int) -> list[ir.Value]:
     made = []
     for old in site.outputs:
         place = site.node.outputs.index(old)
-        if place == 0:
-            dims = (-1, 1, 1, hidden) if cell.batch_first else (1, 1, -1, hidden)
-        else:
-            dims = (-1, 1, hidden) if cell.batch_first else (1, -1, hidden)
-        made.append(editor.reshape(h if place < 2 else after[1], *dims))
+        ones = (1, 1) if place == 0 else (1,)
+        dims = (-1, *ones) if cell.batch_first else (*ones, -1)
+        made.append(editor.reshape(h if place < 2 else after[1], *dims, hidden))
     return made
 
 

@@ -6,6 +6,7 @@ onnx 1.23 leaves out activations, clip, input_forget and sequence_lens, without 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
 
 
 _FUNCTIONS: dict[str, tuple[tuple[float, ...], Callable[..., np.ndarray]]] = {
@@ -37,12 +39,16 @@ _FUNCTIONS: dict[str, tuple[tuple[float, ...], Callable[..., np.ndarray]]] = {
 def _functions(names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None) -> list[Function]:
     """Alphas and betas are taken in turn by the functions that have them."""
     given = (iter(alphas or ()), iter(betas or ()))
-    made = []
+    made: list[Function] = []
     for name in names:
         defaults, function = _FUNCTIONS[name.lower()]
         numbers = [next(values, default) for values, default in zip(given, defaults, strict=False)]
-        made.append(lambda x, f=function, n=numbers: f(x, *n))
+        made.append(partial(_applied, function, numbers))
     return made
+
+
+def _applied(function: Callable[..., np.ndarray], numbers: Sequence[float], x: np.ndarray) -> np.ndarray:
+    return function(x, *numbers)
 
 
 class _Recurrent(OpRun):
