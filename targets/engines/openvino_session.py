@@ -253,6 +253,10 @@ class _Request:
 
         self._request = request
         self._bound = [_Bound(request, index, spec) for index, spec in inputs]
+        self._fixed: list[tuple[str, np.ndarray]] | None = None
+        """the buffers themselves, where every input has the one size that it will ever have"""
+        if all(spec.is_static and spec.dtype not in PACKED_BITS for _, spec in inputs):
+            self._fixed = [(spec.name, bound.empty(spec)) for bound, (_, spec) in zip(self._bound, inputs, strict=True)]
         # The base class: the public wrapper prepares feeds and results anew on every call.
         self._infer: Callable[..., Any] = InferRequest.infer
         self._outputs = [(spec.name, spec.dtype if spec.dtype in ELEMENT_TYPES else None) for spec in outputs]
@@ -266,17 +270,21 @@ class _Request:
         """whether the last call went well, with the sizes that are bound now"""
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        for bound in self._bound:
-            if bound.take(feeds[bound.name]):
-                self._proven = False
+        if self._fixed is not None:
+            for name, buffer in self._fixed:
+                buffer[...] = feeds[name]
+        else:
+            for bound in self._bound:
+                if bound.take(feeds[bound.name]):
+                    self._proven = False
         if self._always or (self._dynamic and not self._proven):
             self._proven = False
             self._request.start_async()
             self._request.wait()
             self._proven = True
             return {name: self._result(index, exotic) for index, (name, exotic) in enumerate(self._outputs)}
-        views = self._infer(self._request, {}, True, True).values()
-        return {name: view.copy() for name, view in zip(self._names, views, strict=True)}
+        # Without sharing the results are copied once, by OpenVINO itself: arrays of the caller's own.
+        return dict(zip(self._names, self._infer(self._request, {}, False, True).values(), strict=True))
 
     def _result(self, index: int, exotic: str | None) -> np.ndarray:
         tensor = self._request.get_output_tensor(index)
@@ -309,6 +317,12 @@ class _Bound:
         source = pack(array) if self._dtype in PACKED_BITS else array
         np.copyto(self._buffer, source)  # type: ignore[arg-type]
         return changed
+
+    def empty(self, spec: TensorSpec) -> np.ndarray:
+        """The buffer of an input whose size is fixed, shared with the request."""
+        self._bind(np.empty(tuple(d for d in spec.shape or () if isinstance(d, int)), dtype_of(spec.dtype)))
+        assert self._buffer is not None
+        return self._buffer
 
     def _bind(self, array: np.ndarray) -> None:
         import openvino
