@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
 from neoc.compile.contracts import Dim, dtype_of
 from neoc.compile.errors import InvalidInput, OutputError, UsageError
-from neoc.compile.options import OPTIMIZE, PRECISIONS, Bucketing, InputBinding
+from neoc.compile.options import OF_DATA, OPTIMIZE, PRECISIONS, Bucketing, InputBinding
 
 
 def bindings(texts: Sequence[str]) -> dict[str, InputBinding]:
@@ -84,6 +84,23 @@ def _sized(text: str) -> tuple[str, tuple[int, ...]]:
     if not equals or not name or not all(w.isdecimal() and 0 < int(w) < 2**31 for w in words):
         raise UsageError("--bucket cannot be read", where=text, fix="write --bucket DIM=32,64,128")
     return name, tuple(sorted({int(word) for word in words}))
+
+
+def statics(texts: Sequence[str]) -> tuple[Mapping[str, int], ...]:
+    """--static DIM=80,OTHER=3, or `data`: the sizes that --data has. Raises UsageError."""
+    return tuple(OF_DATA if text.strip() == "data" else _static(text) for text in texts)
+
+
+def _static(text: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, size = (word.strip() for word in part.rpartition("="))
+        if not equals or not name or name in found or not size.isdecimal() or not 0 < int(size) < 2**31:
+            raise UsageError(
+                "--static cannot be read", where=text, fix="write --static DIM=80,OTHER=3 or --static data"
+            )
+        found[name] = int(size)
+    return found
 
 
 def _file(text: str) -> tuple[str, Path]:

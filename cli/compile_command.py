@@ -42,6 +42,10 @@ def command(
     pad: Annotated[
         list[str] | None, typer.Option("--pad", help="NAME=VALUE: what an input is padded with; 0 by default.")
     ] = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option("--static", help="DIM=80,...|data: these very sizes get a variant of their own; repeatable."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32 (exact) or bf16.")] = "fp32",
     optimize: Annotated[
         str, typer.Option(help="latency (steady requests), cold-start (a new process to its first result) or size.")
@@ -135,6 +139,7 @@ def command(
         reference_engine=not no_reference,
         allow_vacuous=allow_vacuous,
         bucketing=arguments.bucketing(bucket or [], lengths or [], buckets, pad or []),
+        static=arguments.statics(static or []),
         trust_pickle=trust_pickle,
         use_cache=not no_cache,
         framework=None if ticket is None else framework,

@@ -210,6 +210,11 @@ class Artifact:
             fix=f"it has: {', '.join(variant['id'] for variant in variants)}",
         )
 
+    def together(self) -> list[Mapping[str, Any]]:
+        """The variants that serve requests between them: all buckets; or the first one, and those of fixed sizes."""
+        first, *others = self.manifest["variants"]
+        return [first, *(one for one in others if one["bind"])]
+
     def members(self, variant: str | None = None) -> dict[str, Member]:
         """Path -> member of what this variant runs on; without a variant, of all there is."""
         if variant is None:

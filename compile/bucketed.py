@@ -102,7 +102,7 @@ def prepare(shop: Workshop, program: Program, lower: Lower) -> Prepared:
             bucketing=None,
             dump=None if options.dump is None else options.dump / name,
             race_seconds=options.race_seconds / len(plan.binds()),
-            decision=_decision(shop, options.decision, name),
+            decision=decision_of(shop, options.decision, name),
         )
         tested = [t for t in proof.trials if t.bind == bind]
         padded = tuple(proof.padding.pad(program.signature, t.feeds, bind) for t in tested)
@@ -137,17 +137,15 @@ def _check_pads(bucketing: Bucketing, signature: Signature, where: str) -> None:
             )
 
 
-def _decision(shop: Workshop, path: Path | None, name: str) -> Path | None:
-    """The bucket's own part of a decision that is replayed, as a file. Raises UsageError."""
+def decision_of(shop: Workshop, path: Path | None, name: str) -> Path | None:
+    """The own part of a bucket or static variant in a decision that is replayed, as a file. Raises UsageError."""
     if path is None:
         return None
     from neoc.compile.choose import read_evidence
 
     found = read_evidence(path).get("decisions", {}).get(name)
     if found is None:
-        raise UsageError(
-            f"the decision does not speak of the bucket {name}", where=str(path), fix="compile without --decision"
-        )
+        raise UsageError(f"the decision does not speak of {name}", where=str(path), fix="compile without --decision")
     file = shop.folder("decision") / "evidence.json"
     file.write_text(json.dumps({"decision": found}))
     return file

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from neoc.compile.contracts import Dim, EngineOptions
@@ -13,6 +14,8 @@ FOLDS = ("off", "exact", "near")
 OPTIMIZE = ("latency", "cold-start", "size")
 """what candidates compete in: time of a request in steady state; time from a new process to the first result; bytes
 that the candidate adds to the artifact, beside the plain program"""
+OF_DATA: Mapping[str, int] = MappingProxyType({})
+"""of CompileOptions.static: the sizes that --data has"""
 PRECISIONS = ("fp32", "bf16", "int8", "auto")
 
 
@@ -72,6 +75,9 @@ class CompileOptions:
     """an evidence.json or artifact whose decision is replayed instead of racing"""
     bucketing: Bucketing | None = None
     """compile for several sizes of open dimensions, as variants of one artifact"""
+    static: tuple[Mapping[str, int], ...] = ()
+    """sizes of all open dimensions (INPUT[AXIS] where one has no name) that get a variant of their own beside the open
+    program: requests of exactly these sizes run in it"""
     preprocess: Sequence[Any] = ()
     """steps before the model: {name: options} or kernel objects (compile/process.py)"""
     postprocess: Sequence[Any] = ()

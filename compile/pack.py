@@ -39,7 +39,7 @@ class Decision:
     """What was chosen for one program: the only one, or the one of a bucket."""
 
     bind: Mapping[str, int]
-    """sizes of the bucketed dimensions; empty where there are no buckets"""
+    """sizes of the bucketed dimensions, or all of a static variant; empty where sizes are as the source has them"""
     program: Program
     chosen: Chosen
     seen: tuple[EngineView, ...]
@@ -283,9 +283,10 @@ def _evidence(target: Target, decisions: Sequence[Decision]) -> dict[str, Any]:
         "peaks": {k: f.value for k, f in target.peak_flops.items()},
     }
     proof |= _one(decisions[0], target)
-    if decisions[0].bind:
-        proof["variants"] = {d.id: _one(d, target) for d in decisions}
-        proof["decisions"] = {label(d.bind): _one(d, target)["decision"] for d in decisions}
+    bound = [d for d in decisions if d.bind]  # buckets, or what is static beside the open program
+    if bound:
+        proof["variants"] = {d.id: _one(d, target) for d in bound}
+        proof["decisions"] = {label(d.bind): _one(d, target)["decision"] for d in bound}
     return proof
 
 

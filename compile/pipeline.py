@@ -20,6 +20,7 @@ from neoc.compile import (
     plan,
     process,
     registry,
+    statics,
     verify,
 )
 from neoc.compile.artifact import Artifact
@@ -61,13 +62,13 @@ def compile_model(
     program = lower(source, options, progress)
     place = Path(output) if output is not None else Path(f"{Path(program.provenance.name).stem}.{chip.name}.neoc")
     with build.workshop(options, progress) as shop:
-        if options.bucketing is None:
-            return pack.pack_artifact(shop, program, chip, [decide(shop, program, chip)], place)
-        prepared = bucketed.prepare(shop, program, lambda bound, name: lower(source, bound, progress))
-        decisions = []
-        for bucket in prepared.buckets:
-            with bucketed.turn(shop, bucket):
-                decisions.append(decide(shop, bucket.program, chip, bucket.bind))
+        bind: bucketed.Lower = lambda bound, name: lower(source, bound, progress)  # noqa: E731
+        fixed = statics.prepare(shop, program, bind)
+        prepared = None if options.bucketing is None else bucketed.prepare(shop, program, bind)
+        decisions = [] if prepared is not None else [decide(shop, program, chip)]
+        for one in fixed if prepared is None else prepared.buckets:
+            with bucketed.turn(shop, one):
+                decisions.append(decide(shop, one.program, chip, one.bind))
         return pack.pack_artifact(shop, program, chip, decisions, place, prepared)
 
 

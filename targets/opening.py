@@ -41,6 +41,7 @@ from neoc.compile.settings import Settings
 from neoc.targets import emulation, requirements
 from neoc.targets.buckets import BucketSession
 from neoc.targets.host import HostFacts, detect
+from neoc.targets.statics import StaticsSession
 
 
 def open_artifact(
@@ -54,6 +55,7 @@ def open_artifact(
 
     threads: None takes what the variant was raced with. device: None lets the engine choose. variant: an id; None for
     the first or, where the variants are buckets, for all of them: each call then runs in the smallest that holds it.
+    Beside the first those of fixed sizes are opened, which serve the calls of exactly their sizes.
     options: {"executor": NAME} runs what the artifact holds in the engine's simulator or emulator of that name instead
     of on its chip; the session's `stamp` then says so, and its times mean nothing. qemu takes a CPU model, too:
     "qemu:cortex-a72"; what the model lacks refuses the artifact before anything is started.
@@ -65,10 +67,10 @@ def open_artifact(
     executor, model = emulation.parsed(_executor(options or {}))
     artifact = Artifact.open(path)
     padding = None if variant is not None else _padding(artifact)
-    chosen = [artifact.variant(variant)] if padding is None else artifact.manifest["variants"]
+    chosen = artifact.together() if variant is None else [artifact.variant(variant)]
     if padding is None and variant is None and "portable" in chosen[0] and not executor:
         one, own = _openable(artifact, chosen[0], detect())
-        chosen, engines = [one], [own]
+        chosen, engines = [one], [own]  # such artifacts hold no other variants
     else:
         engines = [admit(artifact, one, _host(artifact, executor, model), executor) for one in chosen]
     here = [
@@ -90,6 +92,9 @@ def open_artifact(
     if padding is not None:
         buckets = [(one["bind"], each) for one, each in zip(chosen, sessions, strict=True)]
         session = BucketSession(buckets, artifact.signature, padding)
+        session.stamp = sessions[0].stamp
+    elif len(sessions) > 1:
+        session = StaticsSession(session, sessions[1:])
         session.stamp = sessions[0].stamp
     _surround(session, artifact)
     return session

@@ -175,8 +175,7 @@ def admit_there(artifact: Artifact, worker: DeviceWorker, executor: str = "") ->
         raise InvalidArtifact("an artifact's name ends in .neoc", where=str(artifact.path), fix="rename it")
     if executor:
         return
-    chosen = artifact.manifest["variants"] if artifact.manifest.get("padding") else [artifact.variant()]
-    for variant in chosen:
+    for variant in artifact.together():
         admit_chip(artifact, variant, worker.host)
 
 
