@@ -116,7 +116,7 @@ def test_a_decision_is_replayed_bucket_by_bucket(artifact: Artifact, tmp_path: P
     engine = artifact.manifest["variants"][0]["steps"][0]["engine"]
     again = compiled(tmp_path, encoder(), Bucketing({"seq": (8, 40), "batch": (1, 3)}), engine, decision=artifact.path)
     assert again.content_digest == artifact.content_digest
-    with pytest.raises(UsageError, match="does not speak of the bucket seq=9"):
+    with pytest.raises(UsageError, match="does not speak of seq=9"):
         compiled(tmp_path, encoder(batch=1), Bucketing({"seq": (9,)}), engine, decision=artifact.path)
 
 
