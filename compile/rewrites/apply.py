@@ -72,10 +72,10 @@ def _replace(rule: Rule, site: Site, choices: dict[str, int], names: g.Names) ->
 def rewrite_passes(spec: Spec | str) -> tuple[Pass, ...]:
     """The passes that bring a program in normal form into the rewritten form that `spec` names."""
     found = Spec.parse(spec) if isinstance(spec, str) else spec
-    steps: list[Pass] = []
-    for name, choices in found.rules:
-        rule = by_name(name)
-        if rule.opset > 1:
-            steps.append(ConvertOpset(rule.opset, HIGHEST))
-        steps += [Rewrite(name, choices), TIDY]
-    return tuple(steps)
+    return tuple(step for name, choices in found.rules for step in _steps(by_name(name), choices))
+
+
+def _steps(rule: Rule, choices: tuple[tuple[str, int], ...]) -> list[Pass]:
+    steps: list[Pass] = [ConvertOpset(rule.opset, HIGHEST)] if rule.opset > 1 else []
+    clearing = [step for name in rule.around for step in _steps(by_name(name), ())]
+    return [*steps, *clearing, Rewrite(rule.name, choices), TIDY, *clearing]

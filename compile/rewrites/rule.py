@@ -79,6 +79,8 @@ class Rule:
     """sites of one key are alike in speed: one of them is measured for all. Only where there are choices"""
     opset: int = 1
     """the least version of the default domain that the result needs; the program is brought there first"""
+    around: tuple[str, ...] = ()
+    """rules that are applied before and after it, wherever they fit: they bring out its pattern, and clear up"""
     repeats: bool = False
     """whether what it made may be rewritten once more: each time there is less to do"""
 

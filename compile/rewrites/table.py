@@ -6,16 +6,21 @@ from neoc.compile.errors import UsageError
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
 from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
+from neoc.compile.rewrites.mirrored import MIRRORED_FRAMES
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
+from neoc.compile.rewrites.powers import POWERS
 from neoc.compile.rewrites.rule import Rule
 from neoc.compile.rewrites.single_step import SINGLE_STEP
+from neoc.compile.rewrites.slices import ONE_SLICE, SHARED_SLICE, SLICE_ABOVE_CONV, SLICE_OF_CONCAT, SLICE_RISES
 from neoc.compile.rewrites.tokens import TOKEN_TABLE
+from neoc.compile.rewrites.transposes import TRANSPOSE_SINKS
 from neoc.compile.rewrites.upsampled import UPSAMPLED_CONV
 from neoc.compile.rewrites.views import ONE_VIEW
 
 RULES: tuple[Rule, ...] = (
     TOKEN_TABLE,
     PHASE_EXPANSION,
+    MIRRORED_FRAMES,
     FRAMING,
     WINOGRAD_1D,
     CONV_2D,
@@ -24,6 +29,13 @@ RULES: tuple[Rule, ...] = (
     MAX_SINKS,
     SINGLE_STEP,
     ONE_VIEW,
+    POWERS,
+    SLICE_ABOVE_CONV,
+    SLICE_OF_CONCAT,
+    SLICE_RISES,
+    ONE_SLICE,
+    SHARED_SLICE,
+    TRANSPOSE_SINKS,
 )
 
 

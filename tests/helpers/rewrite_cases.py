@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pass_programs import apply, graph
+from rewrite_cases_moves import MOVES
 from rewrite_cases_recurrent import cell, plain_guards
 
 from neoc.compile import onnx_io
@@ -219,6 +220,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "max-sinks": SINKS,
     "single-step": STEP,
     "one-view": VIEW,
+    **{name: RuleCase(fires, guards) for name, (fires, guards) in MOVES.items()},
 }
 """rule -> its programs. A new rule of the table needs a row here"""
 
