@@ -129,13 +129,13 @@ FLOAT = DTYPE
 
 
 def lstm_gates(editor: Editor, gates: ir.Value, cell: ir.Value | None, hidden: int) -> tuple[ir.Value, ir.Value]:
-    """(h', c') of gates [batch, 4 hidden] before their functions and of c; None: zeros.
+    """(h', c') of gates [..., 4 hidden] before their functions and of c; None: zeros.
 
     c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c')
     """
-    smooth, new = editor.ops("Split", 2, gates, editor.ints(3 * hidden, hidden), axis=1)
+    smooth, new = editor.ops("Split", 2, gates, editor.ints(3 * hidden, hidden), axis=-1)
     opened = editor.op("Sigmoid", smooth)
-    i, o, f = editor.ops("Split", 3, opened, editor.ints(hidden, hidden, hidden), axis=1)
+    i, o, f = editor.ops("Split", 3, opened, editor.ints(hidden, hidden, hidden), axis=-1)
     after = editor.op("Mul", i, editor.op("Tanh", new))
     if cell is not None:
         after = editor.op("Add", editor.op("Mul", f, cell), after)
@@ -149,11 +149,11 @@ def gru_gates(
     state: ir.Value | None,
     hidden: int,
 ) -> ir.Value:
-    """h' of z and r [batch, 2 hidden] before their function; `candidate`: n before its function, of the reset gate.
+    """h' of z and r [..., 2 hidden] before their function; `candidate`: n before its function, of the reset gate.
 
     h' = (1 - z) n + z h = n + z (h - n)
     """
-    z, r = editor.ops("Split", 2, editor.op("Sigmoid", update_reset), editor.ints(hidden, hidden), axis=1)
+    z, r = editor.ops("Split", 2, editor.op("Sigmoid", update_reset), editor.ints(hidden, hidden), axis=-1)
     new = editor.op("Tanh", candidate(r))
     if state is None:
         return editor.op("Sub", new, editor.op("Mul", z, new))
@@ -208,3 +208,41 @@ def step_of_inputs(editor: Editor, cell: Recurrent, x: ir.Value, state: State, j
         return product(editor, (x, w[:, two:]), (kept, r[:, two:]), bias=bias, joined=joined)
 
     return (gru_gates(editor, zr, candidate, h, hidden),)
+
+
+def step_of_products(editor: Editor, cell: Recurrent, xw: ir.Value, state: State) -> tuple[ir.Value, ...]:
+    """The next state of x W and its biases [..., gates * hidden], as `products` has them, and the last state."""
+    _, r, b = cell.weights()
+    hidden, h, two = cell.hidden, state[0], 2 * cell.hidden
+    if cell.kind == "LSTM":
+        gates = xw if h is None else editor.op("Add", xw, editor.op("MatMul", h, editor.const(r)))
+        return lstm_gates(editor, gates, state[1], hidden)
+    xzr, xn = editor.ops("Split", 2, xw, editor.ints(two, hidden), axis=-1)
+    own = editor.const(b[1, two:])
+    if h is None:
+
+        def candidate(reset: ir.Value) -> ir.Value:
+            return editor.op("Add", xn, editor.op("Mul", reset, own) if cell.reset_after else own)
+
+        return (gru_gates(editor, xzr, candidate, None, hidden),)
+    if cell.reset_after:
+        hzr, hn = editor.ops("Split", 2, editor.op("MatMul", h, editor.const(r)), editor.ints(two, hidden), axis=-1)
+        hn = editor.op("Add", hn, own)
+        zr = editor.op("Add", xzr, hzr)
+        return (gru_gates(editor, zr, lambda reset: editor.op("Add", xn, editor.op("Mul", reset, hn)), h, hidden),)
+    zr = editor.op("Add", xzr, editor.op("MatMul", h, editor.const(r[:, :two])))
+
+    def inner(reset: ir.Value) -> ir.Value:
+        kept = editor.op("MatMul", editor.op("Mul", reset, h), editor.const(r[:, two:]))
+        return editor.op("Add", xn, editor.op("Add", kept, own))
+
+    return (gru_gates(editor, zr, inner, h, hidden),)
+
+
+def products(editor: Editor, cell: Recurrent, x: ir.Value) -> ir.Value:
+    """x W for every step at once [steps, batch, gates * hidden], with all biases but a candidate's of the state."""
+    w, _, b = cell.weights()
+    bias = b.sum(0)
+    if cell.kind == "GRU":
+        bias[2 * cell.hidden :] = b[0, 2 * cell.hidden :]
+    return editor.op("Add", editor.op("MatMul", x, editor.const(w)), editor.const(bias))

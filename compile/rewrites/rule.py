@@ -118,10 +118,18 @@ class Editor:
         """All outputs of a new node of the default domain."""
         given = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
         node = ir.Node(g.ONNX, operator, list(inputs), given, num_outputs=outputs, name=self._names.fresh(self._base))
-        self.graph.insert_before(self._before, node)
+        self._place(node)
         for output in node.outputs:
             output.name = self._names.fresh(f"{self._base}:{operator}")
         return list(node.outputs)
+
+    def _place(self, node: ir.Node) -> None:
+        self.graph.insert_before(self._before, node)
+
+    def body(self, inputs: Sequence[tuple[str, ir.DataType]]) -> BodyEditor:
+        """An editor of a new graph with such inputs, each a name that need not be free and a dtype."""
+        values = [ir.Value(name=self._names.fresh(f"{self._base}:{n}"), type=ir.TensorType(k)) for n, k in inputs]
+        return BodyEditor(ir.Graph(values, [], nodes=[], name="body"), self._names, self._base)
 
     def const(self, array: np.ndarray, dtype: Any = None) -> ir.Value:
         """A new initializer; `dtype`: numpy's, None as the array has it. Every array is copied."""
@@ -141,6 +149,17 @@ class Editor:
     def cut(self, value: ir.Value, axis: int, start: int, end: int) -> ir.Value:
         """value[..., start:end] along `axis`"""
         return self.op("Slice", value, self.ints(start), self.ints(end), self.ints(axis))
+
+
+class BodyEditor(Editor):
+    """Makes nodes and constants at the end of `body`, a graph that is being made for an attribute."""
+
+    def __init__(self, body: ir.Graph, names: g.Names, base: str) -> None:
+        self.graph = body
+        self._names, self._base = names, base
+
+    def _place(self, node: ir.Node) -> None:
+        self.graph.append(node)
 
 
 def sites(model: ir.Model, rule: Rule, opset: int) -> Iterator[Site]:

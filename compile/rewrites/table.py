@@ -5,6 +5,7 @@ from __future__ import annotations
 from neoc.compile.errors import UsageError
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
 from neoc.compile.rewrites.framing import FRAMING
+from neoc.compile.rewrites.hoisted import HOISTED
 from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
 from neoc.compile.rewrites.mirrored import MIRRORED_FRAMES
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     PRELU_MAX,
     MAX_SINKS,
     SINGLE_STEP,
+    HOISTED,
     ONE_VIEW,
     POWERS,
     SLICE_ABOVE_CONV,

@@ -190,6 +190,8 @@ SINKS = RuleCase(
 
 STEP = RuleCase(cell(), {**plain_guards("1"), "length": cell(steps="2")})
 
+HOIST = RuleCase(cell(steps="3"), plain_guards("3"))
+
 VIEW = RuleCase(
     _made(
         """(float[2,1,"n",3] x) => (float y) { a = Squeeze(x, k) b = Unsqueeze(a, m) c = Flatten <axis = 2> (b)
@@ -219,6 +221,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "prelu-max": PRELU,
     "max-sinks": SINKS,
     "single-step": STEP,
+    "hoisted-inputs": HOIST,
     "one-view": VIEW,
     **{name: RuleCase(fires, guards) for name, (fires, guards) in MOVES.items()},
 }

@@ -233,6 +233,12 @@ def test_recurrence_of_one_step(before: Program) -> None:
 
 
 @EXAMPLES
+@given(cells(["1", "2", "5", "t"]))
+def test_recurrence_of_any_number_of_steps(before: Program) -> None:
+    hold("hoisted-inputs", before)
+
+
+@EXAMPLES
 @given(
     st.lists(st.sampled_from(["Squeeze(v, one)", "Unsqueeze(v, one)", "Reshape(v, to)", "Flatten <axis = 1> (v)"])),
     st.sampled_from(["2,1,3", "n,1,3", "n,1,m"]),
