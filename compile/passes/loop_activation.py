@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,17 @@ class Activation:
     name: str
     alpha: float | None = None
     beta: float | None = None
+
+
+def activation_attributes(functions: Sequence[Activation], defaults: Sequence[str]) -> list[ir.Attr]:
+    """The attributes of a recurrent operator with such functions; none where they are its defaults."""
+    if [f.name for f in functions] == list(defaults):
+        return []
+    alphas = [f.alpha for f in functions if f.alpha is not None]
+    betas = [f.beta for f in functions if f.beta is not None]
+    made: list[ir.Attr] = [ir.AttrStrings("activations", [f.name for f in functions])]
+    made += [ir.AttrFloat32s("activation_alpha", alphas)] if alphas else []
+    return made + ([ir.AttrFloat32s("activation_beta", betas)] if betas else [])
 
 
 _PLAIN = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"}

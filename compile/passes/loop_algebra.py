@@ -49,10 +49,13 @@ def commuted(value: ir.Value, operator: str) -> Iterator[tuple[ir.Value, ir.Valu
             yield second, first
 
 
-def terms(value: ir.Value) -> list[Term] | None:
-    """The summands of `value`, cuts along the last axis carried down into them; None where there are too many."""
+def terms(value: ir.Value, low: int = 0, high: int | None = None) -> list[Term] | None:
+    """The summands of columns [low, high) of `value`, cuts along the last axis carried down into them.
+
+    None where there are too many.
+    """
     done: list[Term] = []
-    waiting = [Term(value)]
+    waiting = [Term(value, low, high)]
     while waiting:
         if len(done) + len(waiting) > _MOST_TERMS:
             return None
@@ -65,7 +68,7 @@ def terms(value: ir.Value) -> list[Term] | None:
         if node.op_type == "Add" and None not in node.inputs:
             waiting += [Term(operand, term.low, term.high) for operand in node.inputs if operand is not None]
             continue
-        part = _cut(node, inner)
+        part = cut(node, inner)
         if part is None:
             done.append(Term(inner, term.low, term.high))
         else:
@@ -77,7 +80,7 @@ def terms(value: ir.Value) -> list[Term] | None:
     return done
 
 
-def _cut(node: ir.Node, output: ir.Value) -> tuple[ir.Value, int, int | None] | None:
+def cut(node: ir.Node, output: ir.Value) -> tuple[ir.Value, int, int | None] | None:
     """(source, low, high) where `output` is columns of a matrix: of Split or Slice along the last axis."""
     source = node.inputs[0] if node.inputs else None
     if source is None:

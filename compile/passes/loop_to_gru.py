@@ -23,7 +23,7 @@ import numpy as np
 import onnx_ir as ir
 
 from neoc.compile.passes import graph as g
-from neoc.compile.passes.loop_activation import Activation, match_activation
+from neoc.compile.passes.loop_activation import Activation, activation_attributes, match_activation
 from neoc.compile.passes.loop_algebra import Affine, affine, commuted, constant_vector, terms
 from neoc.compile.passes.loop_invariants import FIRST_RESULT, FIRST_STATE, body_of, through_identity
 from neoc.compile.passes.loop_trip import counts_up, runs_to_the_end
@@ -93,7 +93,7 @@ def match(node: ir.Node) -> Cell | None:
     history = node.outputs[2] if len(node.outputs) == 3 else None
     if history is not None and through_identity(body.outputs[FIRST_RESULT + 2]) is not new:
         return None
-    found = _Reader(previous, body.inputs[FIRST_STATE + counter], body).cell(new)
+    found = CellReader(previous, body.inputs[FIRST_STATE + counter], body).cell(new)
     if found is None or not runs_to_the_end(node, body, counter, found.sequence):
         return None
     return Cell(
@@ -121,7 +121,9 @@ def _initial(value: ir.Value | None) -> ir.Value | None:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """One step: the input, and weights as in `Cell`."""
+
     sequence: ir.Value
     weights: np.ndarray
     recurrence: np.ndarray
@@ -132,24 +134,25 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _Reader:
+class CellReader:
     """Reads the body from its result backwards."""
 
     previous: ir.Value
-    counter: ir.Value
-    body: ir.Graph
+    counter: ir.Value | None = None
+    body: ir.Graph | None = None
 
-    def cell(self, new: ir.Value) -> _Found | None:
+    def cell(self, new: ir.Value) -> Found | None:
         for one, other in commuted(new, "Add"):
             for update, kept in commuted(one, "Mul"):
                 for complement, candidate in commuted(other, "Mul"):
-                    if through_identity(kept) is self.previous and _is_complement(complement, update):
-                        found = self._with(update, candidate)
+                    if through_identity(kept) is self.previous and is_complement(complement, update):
+                        found = self.gated(update, candidate)
                         if found is not None:
                             return found
         return None
 
-    def _with(self, update: ir.Value, candidate: ir.Value) -> _Found | None:
+    def gated(self, update: ir.Value, candidate: ir.Value) -> Found | None:
+        """The cell of an update gate and a candidate, both behind their functions."""
         gate, new = match_activation(update), match_activation(candidate)
         if gate is None or new is None:
             return None
@@ -168,11 +171,11 @@ class _Reader:
         width = z.matrix.shape[0]
         if any(part.matrix.shape != (width, hidden) for part in parts):
             return None
-        source = self._source(sequence)
+        source = self.source(sequence)
         if source is None:
             return None
         zeros = np.zeros_like(z.bias)
-        return _Found(
+        return Found(
             source,
             np.concatenate([part.matrix for part in parts], axis=1).T,
             np.concatenate([matrix for matrix in recurrence if matrix is not None], axis=1).T,
@@ -230,8 +233,10 @@ class _Reader:
         found = match_activation(value)
         return self._gate(found[1]) if found is not None and found[0] == gate else None
 
-    def _source(self, step: ir.Value) -> ir.Value | None:
-        """X, where `step` is X[i] along its first axis and X lies outside the body."""
+    def source(self, step: ir.Value) -> ir.Value | None:
+        """X, where `step` is X[i] along its first axis and X lies outside the body; without a counter `step` itself."""
+        if self.counter is None or self.body is None:
+            return step
         inner = through_identity(step)
         node = None if inner is None else inner.producer()
         if node is None or node.op_type != "Gather" or node.domain != g.ONNX or g.attribute_int(node, "axis", 0) != 0:
@@ -262,7 +267,7 @@ class _Candidate:
     reset_after: bool
 
 
-def _is_complement(value: ir.Value, of: ir.Value) -> bool:
+def is_complement(value: ir.Value, of: ir.Value) -> bool:
     """Whether `value` is 1 - `of`."""
     node = value.producer()
     if node is None or node.op_type != "Sub" or node.domain != g.ONNX:
@@ -317,12 +322,6 @@ def _attributes(gru: ir.Node | None, cell: Cell) -> None:
     attributes: list[ir.Attr] = [ir.AttrInt64("hidden_size", cell.hidden)]
     if cell.reset_after:
         attributes.append(ir.AttrInt64("linear_before_reset", 1))
-    functions = (cell.gate, cell.candidate)
-    if [f.name for f in functions] != ["Sigmoid", "Tanh"]:
-        attributes.append(ir.AttrStrings("activations", [f.name for f in functions]))
-        alphas = [f.alpha for f in functions if f.alpha is not None]
-        betas = [f.beta for f in functions if f.beta is not None]
-        attributes += [ir.AttrFloat32s("activation_alpha", alphas)] if alphas else []
-        attributes += [ir.AttrFloat32s("activation_beta", betas)] if betas else []
+    attributes += activation_attributes((cell.gate, cell.candidate), ("Sigmoid", "Tanh"))
     for attribute in attributes:
         gru.attributes[attribute.name] = attribute

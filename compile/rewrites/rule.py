@@ -116,7 +116,10 @@ class Editor:
 
     def ops(self, operator: str, outputs: int, *inputs: ir.Value | None, **attributes: Any) -> list[ir.Value]:
         """All outputs of a new node of the default domain."""
-        given = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
+        given = [
+            value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(name, value)
+            for name, value in attributes.items()
+        ]
         node = ir.Node(g.ONNX, operator, list(inputs), given, num_outputs=outputs, name=self._names.fresh(self._base))
         self._place(node)
         for output in node.outputs:
@@ -133,7 +136,7 @@ class Editor:
 
     def const(self, array: np.ndarray, dtype: Any = None) -> ir.Value:
         """A new initializer; `dtype`: numpy's, None as the array has it. Every array is copied."""
-        data = np.ascontiguousarray(array, dtype=dtype).copy()
+        data = np.array(array, dtype=dtype, order="C")
         return g.add_initializer(self.graph, self._names.fresh(f"{self._base}:const"), ir.tensor(data))
 
     def ints(self, *values: int) -> ir.Value:

@@ -10,6 +10,7 @@ from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
 from neoc.compile.rewrites.mirrored import MIRRORED_FRAMES
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
 from neoc.compile.rewrites.powers import POWERS
+from neoc.compile.rewrites.rerolled import REROLLED
 from neoc.compile.rewrites.rule import Rule
 from neoc.compile.rewrites.single_step import SINGLE_STEP
 from neoc.compile.rewrites.slices import ONE_SLICE, SHARED_SLICE, SLICE_ABOVE_CONV, SLICE_OF_CONCAT, SLICE_RISES
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     UPSAMPLED_CONV,
     PRELU_MAX,
     MAX_SINKS,
+    REROLLED,
     SINGLE_STEP,
     HOISTED,
     ONE_VIEW,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pass_programs import apply, graph
 from rewrite_cases_moves import MOVES
-from rewrite_cases_recurrent import cell, plain_guards
+from rewrite_cases_recurrent import cell, chain, chain_guards, plain_guards
 
 from neoc.compile import onnx_io
 from neoc.compile.float64 import widen_array, widen_model
@@ -192,6 +192,8 @@ STEP = RuleCase(cell(), {**plain_guards("1"), "length": cell(steps="2")})
 
 HOIST = RuleCase(cell(steps="3"), plain_guards("3"))
 
+CHAIN = RuleCase(chain(), chain_guards())
+
 VIEW = RuleCase(
     _made(
         """(float[2,1,"n",3] x) => (float y) { a = Squeeze(x, k) b = Unsqueeze(a, m) c = Flatten <axis = 2> (b)
@@ -222,6 +224,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "max-sinks": SINKS,
     "single-step": STEP,
     "hoisted-inputs": HOIST,
+    "rerolled": CHAIN,
     "one-view": VIEW,
     **{name: RuleCase(fires, guards) for name, (fires, guards) in MOVES.items()},
 }

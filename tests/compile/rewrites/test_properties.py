@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pass_programs import apply, evaluate, graph
 from rewrite_cases import feeds
-from rewrite_cases_recurrent import cell
+from rewrite_cases_recurrent import cell, chain
 from rewrite_hold import EXAMPLES, Made, both_ways
 from rewrite_hold import hold as held
 
@@ -236,6 +236,27 @@ def test_recurrence_of_one_step(before: Program) -> None:
 @given(cells(["1", "2", "5", "t"]))
 def test_recurrence_of_any_number_of_steps(before: Program) -> None:
     hold("hoisted-inputs", before)
+
+
+@st.composite
+def unrolled(draw: Any) -> Program:
+    """A recurrence written out in one of the ways of frameworks, or almost."""
+    return chain(
+        draw(st.sampled_from(["LSTM", "GRU"])),
+        draw(st.integers(1, 4)),
+        form=draw(st.sampled_from(["torch", "joined", "gates"])),
+        opset=draw(st.sampled_from([14, 17, 21])),
+        batch="2",
+        first=draw(st.sampled_from(["2", "2", "1"])),
+        spoiler=draw(st.sampled_from(["", "", "", "", "feedback", "other weights"])),
+        stacked=draw(st.booleans()),
+    )()
+
+
+@EXAMPLES
+@given(unrolled())
+def test_recurrence_written_out(before: Program) -> None:
+    hold("rerolled", before)
 
 
 @EXAMPLES
