@@ -13,6 +13,8 @@ from neoc.compile.passes.loop_invariants import through_identity
 
 _MOST_TERMS = 32
 _END = 2**31 - 1
+_MOST_ROWS = 1 << 20
+"""entries of a constant whose rows are compared"""
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,17 @@ def affine(summands: Sequence[Term] | None) -> Affine | None:
 
 
 def constant_vector(value: ir.Value | None) -> np.ndarray | None:
-    """A constant of one row as a vector."""
+    """A constant of one row, or of equal rows, as a vector."""
     tensor = g.constant(value)
     if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE):
         return None
     array = tensor.numpy()
-    return array.reshape(-1) if array.size == 1 or (array.ndim and array.shape[-1] == array.size) else None
+    if array.size == 1 or (array.ndim and array.shape[-1] == array.size):
+        return array.reshape(-1)
+    # A product of zeros was folded into a row for each of the batch.
+    return (
+        array[0] if array.ndim == 2 and len(array) and array.size <= _MOST_ROWS and (array == array[0]).all() else None
+    )
 
 
 def _product(term: Term) -> tuple[ir.Value, np.ndarray, list[np.ndarray]] | None:

@@ -63,7 +63,7 @@ def _replace(rule: Rule, site: Site, choices: dict[str, int], names: g.Names) ->
     for old, new in zip(site.outputs, (made,) if isinstance(made, ir.Value) else made, strict=True):
         new.type, new.shape = old.type, old.shape
         g.substitute(old, new, names)
-    if len(site.outputs) > 1 and site.node.graph is not None:
+    if site.remade and site.node.graph is not None:
         site.node.graph.sort()  # what reads the first of them may stand before the last, where all are made
     for node in reversed(site.covered):
         if node.graph is not None and not any(g.is_used(v) for v in node.outputs):

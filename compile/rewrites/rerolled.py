@@ -162,20 +162,23 @@ def _inside(chain: Chain) -> set[ir.Node]:
 
 
 def _stack(chain: Chain) -> tuple[ir.Node, int] | None:
-    """(Concat, its axis) where one stacks all hidden states in order, as torch.stack and tf.stack are written."""
+    """(Concat, its axis) where one stacks all hidden states in order, as torch.stack and tf.stack are written.
+
+    Others may stand before them: an exporter may have folded the first step until it is none.
+    """
     states = [link.step.results[0] for link in chain.links]
     for user, _ in states[0].uses():
         if user.op_type != "Unsqueeze" or len(user.inputs) < 2:
             continue
         for concat, _ in user.outputs[0].uses():
             axis = g.attribute_int(concat, "axis", 0) if concat.op_type == "Concat" else -1
-            if axis in (0, 1) and len(concat.inputs) == len(states) and _stacks(concat, states, axis):
+            if axis in (0, 1) and len(concat.inputs) >= len(states) and _stacks(concat, states, axis):
                 return concat, axis
     return None
 
 
 def _stacks(concat: ir.Node, states: Sequence[ir.Value], axis: int) -> bool:
-    for value, state in zip(concat.inputs, states, strict=True):
+    for value, state in zip(concat.inputs[-len(states) :], states, strict=True):
         node = None if value is None else value.producer()
         if node is None or node.op_type != "Unsqueeze" or len(node.inputs) < 2:
             return False
@@ -251,7 +254,7 @@ def _rerolled(site: Site, editor: Editor, way: int) -> list[ir.Value]:
     chain: Chain = site["chain"]
     step = chain.last.step
     first, second = editor.ints(0), editor.ints(1)
-    sequence = editor.op("Concat", *(editor.op("Unsqueeze", link.x, first) for link in chain.links), axis=0)
+    sequence = _sequence(chain, editor, first)
     bias = step.bias if step.kind == "GRU" else np.concatenate([step.bias, np.zeros_like(step.bias)])
     weights = [editor.const(a[None]) for a in (chain.last.w.T, chain.last.r.T, bias)]
     starts = [None if v is None else editor.op("Unsqueeze", v, first) for v in chain.starts]
@@ -272,8 +275,42 @@ def _rerolled(site: Site, editor: Editor, way: int) -> list[ir.Value]:
         elif old in places:
             made.append(editor.op("Gather", flat, editor.const(np.array(places[old], np.int64)), axis=0))
         else:
-            made.append(editor.transpose(flat, 1, 0, 2) if site["stack"][1] else editor.op("Identity", flat))
+            made.append(_stacked(site, editor, flat))
     return made
+
+
+def _stacked(site: Site, editor: Editor, flat: ir.Value) -> ir.Value:
+    """The states as the Concat has them, behind those that it had before them."""
+    concat, axis = site["stack"]
+    whole = editor.transpose(flat, 1, 0, 2) if axis else editor.op("Identity", flat)
+    earlier = concat.inputs[: -len(site["chain"].links)]
+    return editor.op("Concat", *earlier, whole, axis=axis) if earlier else whole
+
+
+def _sequence(chain: Chain, editor: Editor, first: ir.Value) -> ir.Value:
+    """The inputs [steps, batch, inputs]; one Gather where each is a row of one tensor."""
+    rows = [_row(link.x) for link in chain.links]
+    sources = {(row[0], row[1]) for row in rows if row is not None}
+    if None in rows or len(sources) != 1:
+        return editor.op("Concat", *(editor.op("Unsqueeze", link.x, first) for link in chain.links), axis=0)
+    ((source, axis),) = sources
+    index = [row[2] for row in rows if row is not None]
+    part = source
+    if source.shape is None or index != list(range(len(index))) or source.shape[axis] != len(index):
+        part = editor.op("Gather", source, editor.ints(*index), axis=axis)
+    return editor.transpose(part, 1, 0, 2) if axis else part
+
+
+def _row(value: ir.Value) -> tuple[ir.Value, int, int] | None:
+    """(source, axis, index) where `value` is source[index] or source[:, index] of a tensor of rank 3."""
+    node = value.producer()
+    if node is None or node.op_type != "Gather" or node.domain != g.ONNX or node.inputs[0] is None:
+        return None
+    source, axis = node.inputs[0], g.attribute_int(node, "axis", 0)
+    index = g.constant_array(node.inputs[1], 1)
+    if source.shape is None or len(source.shape) != 3 or axis not in (0, 1) or index is None or index.ndim:
+        return None
+    return source, axis, int(index)
 
 
 REROLLED = Rule(
