@@ -116,7 +116,7 @@ def _link(step: CellStep, after: Link | None) -> Link | None:
     linked = [m for m in fitting if _before(m) is not None]
     if after is None:
         return linked[0] if linked else None
-    return (linked or fitting or [None])[0]
+    return next(iter(linked or fitting), None)
 
 
 def _same_weights(one: Link, other: Link) -> bool:
@@ -244,7 +244,7 @@ def _size(dim: int | ir.SymbolicDim) -> int | str | None:
 
 
 def _is_float(site: Site) -> bool:
-    return site["chain"].last.x.dtype == ir.DataType.FLOAT
+    return bool(site["chain"].last.x.dtype == ir.DataType.FLOAT)
 
 
 # ---- rewriting -----------------------------------------------------------------------------------
