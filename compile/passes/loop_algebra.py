@@ -107,11 +107,12 @@ def cut(node: ir.Node, output: ir.Value) -> tuple[ir.Value, int, int | None] | N
 
 
 def _split(node: ir.Node, output: ir.Value, source: ir.Value) -> tuple[ir.Value, int, int | None] | None:
-    if g.attribute_int(node, "axis", 0) not in (1, -1) or source.shape is None or len(source.shape) != 2:
+    axis, rank = g.attribute_int(node, "axis", 0), None if source.shape is None else len(source.shape)
+    if axis != -1 and (axis != 1 or rank != 2):
         return None
     sizes = g.constant_ints(node.inputs[1]) if len(node.inputs) > 1 else g.attribute_ints(node, "split")
     if sizes is None:
-        width, parts = source.shape[1], len(node.outputs)
+        width, parts = None if source.shape is None else source.shape[-1], len(node.outputs)
         if not isinstance(width, int) or width % parts:
             return None
         sizes = [width // parts] * parts

@@ -17,7 +17,7 @@ from neoc.compile.rewrites.conv import DTYPE, LIMIT
 from neoc.compile.rewrites.rule import Editor, Guard, Site
 
 GATES = {"LSTM": 4, "GRU": 3}
-_DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 OPERATORS = frozenset(GATES)
 OPSET = 13
 """Split takes its sizes as an input from here on"""
@@ -93,7 +93,7 @@ def find_recurrent(node: ir.Node, opset: int) -> Site | None:
         (h, c) if node.op_type == "LSTM" else (h,),
         p,
         "forward" if direction is None else direction.as_string(),
-        _DEFAULTS[node.op_type] * len(weights) if names is None else list(names.as_strings()),
+        DEFAULTS[node.op_type] * len(weights) if names is None else list(names.as_strings()),
         None if clip is None else clip.as_float(),
         bool(g.attribute_int(node, "input_forget", 0)),
         bool(g.attribute_int(node, "linear_before_reset", 0)),
@@ -106,7 +106,7 @@ def find_recurrent(node: ir.Node, opset: int) -> Site | None:
 
 def _plain_activations(site: Site) -> bool:
     cell: Recurrent = site["cell"]
-    return [name.lower() for name in cell.activations] == [f.lower() for f in _DEFAULTS[cell.kind]] * len(cell.w)
+    return [name.lower() for name in cell.activations] == [f.lower() for f in DEFAULTS[cell.kind]] * len(cell.w)
 
 
 def guard(name: str, holds: Callable[[Recurrent], bool]) -> Guard:

@@ -19,10 +19,9 @@ from neoc.compile.passes.loop_activation import activation_attributes
 from neoc.compile.passes.loop_invariants import through_identity
 from neoc.compile.rewrites import cells
 from neoc.compile.rewrites.cells import CellStep
-from neoc.compile.rewrites.recurrent import OPSET
+from neoc.compile.rewrites.recurrent import DEFAULTS, OPSET
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
 
-_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh")}
 LEAST = 2
 """steps from which a chain is one"""
 
@@ -258,7 +257,7 @@ def _rerolled(site: Site, editor: Editor, way: int) -> list[ir.Value]:
     bias = step.bias if step.kind == "GRU" else np.concatenate([step.bias, np.zeros_like(step.bias)])
     weights = [editor.const(a[None]) for a in (chain.last.w.T, chain.last.r.T, bias)]
     starts = [None if v is None else editor.op("Unsqueeze", v, first) for v in chain.starts]
-    attributes = {a.name: a for a in activation_attributes(step.functions, _DEFAULTS[step.kind])}
+    attributes = {a.name: a for a in activation_attributes(step.functions, DEFAULTS[step.kind])}
     if step.reset_after:
         attributes["linear_before_reset"] = ir.AttrInt64("linear_before_reset", 1)
     count = 1 + len(starts)

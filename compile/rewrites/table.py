@@ -6,6 +6,7 @@ from neoc.compile.errors import UsageError
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
 from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.hoisted import HOISTED
+from neoc.compile.rewrites.loops import RECURRENT_LOOP
 from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
 from neoc.compile.rewrites.mirrored import MIRRORED_FRAMES
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     PRELU_MAX,
     MAX_SINKS,
     REROLLED,
+    RECURRENT_LOOP,
     SINGLE_STEP,
     HOISTED,
     ONE_VIEW,

@@ -11,6 +11,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_loop import Loop as OnnxLoop
 from onnx.reference.ops.op_lp_normalization import LpNormalization as OnnxLpNormalization
+from onnx.reference.ops.op_scan import Scan as OnnxScan
 from onnx.reference.ops.op_string_normalizer import StringNormalizer as OnnxStringNormalizer
 
 from neoc.targets.engines.reference_recurrent import GRU, LSTM, RNN
@@ -81,6 +82,61 @@ class Loop(OnnxLoop):
         kinds = self.body.output_types[1 + len(carried) :]
         stacked = [np.stack(s) if s else _empty(kind) for s, kind in zip(scans, kinds, strict=True)]
         return self._check_and_fix_outputs((*carried, *stacked))
+
+
+class Scan(OnnxScan):
+    """Scan along any axis and in both directions; onnx 1.23 has axis 0 and forwards alone."""
+
+    body: Any
+    num_scan_inputs: int
+    _run_body: Any
+
+    def __init__(self, onnx_node: Any, run_params: Any) -> None:
+        OpRun.__init__(self, onnx_node, run_params)  # onnx's own refuses all others here
+
+    def _run(
+        self,
+        *args: Any,
+        context: Mapping[str, Any] | None = None,
+        body: Any = None,
+        num_scan_inputs: Any = None,
+        scan_input_axes: Any = None,
+        scan_input_directions: Any = None,
+        scan_output_axes: Any = None,
+        scan_output_directions: Any = None,
+        attributes: Any = None,
+        bindings: Any = None,
+    ) -> tuple[Any, ...]:
+        names = self.body.input_names
+        states = list(args[: len(args) - self.num_scan_inputs])
+        sequences = [
+            np.flip(np.moveaxis(x, axis, 0), 0) if backwards else np.moveaxis(x, axis, 0)
+            for x, axis, backwards in zip(
+                args[len(states) :],
+                scan_input_axes or [0] * self.num_scan_inputs,
+                scan_input_directions or [0] * self.num_scan_inputs,
+                strict=True,
+            )
+        ]
+        laid: list[list[Any]] = [[] for _ in self.body.output_names[len(states) :]]
+        for rows in zip(*sequences, strict=True):
+            feeds = dict(context or {}) | dict(zip(names, [*states, *rows], strict=True))
+            values = self._run_body(feeds, bindings=bindings)
+            states = list(values[: len(states)])
+            for one, value in zip(laid, values[len(states) :], strict=True):
+                one.append(value)
+        kinds = self.body.output_types[len(states) :]
+        stacked = [np.stack(one) if one else _empty(kind) for one, kind in zip(laid, kinds, strict=True)]
+        whole = [
+            np.moveaxis(np.flip(x, 0) if backwards else x, 0, axis)
+            for x, axis, backwards in zip(
+                stacked,
+                scan_output_axes or [0] * len(stacked),
+                scan_output_directions or [0] * len(stacked),
+                strict=True,
+            )
+        ]
+        return self._check_and_fix_outputs((*states, *whole))
 
 
 def _empty(kind: TypeProto) -> np.ndarray:
@@ -156,6 +212,7 @@ OPERATORS: list[type[OpRun]] = [
     Loop,
     LpNormalization,
     RNN,
+    Scan,
     StringNormalizer,
     TreeEnsemble,
 ]

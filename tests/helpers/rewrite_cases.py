@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pass_programs import apply, graph
 from rewrite_cases_moves import MOVES
-from rewrite_cases_recurrent import cell, chain, chain_guards, plain_guards
+from rewrite_cases_recurrent import cell, chain, chain_guards, plain_guards, scan, scan_guards
 
 from neoc.compile import onnx_io
 from neoc.compile.float64 import widen_array, widen_model
@@ -194,6 +194,8 @@ HOIST = RuleCase(cell(steps="3"), plain_guards("3"))
 
 CHAIN = RuleCase(chain(), chain_guards())
 
+SCANNED = RuleCase(scan(), scan_guards())
+
 VIEW = RuleCase(
     _made(
         """(float[2,1,"n",3] x) => (float y) { a = Squeeze(x, k) b = Unsqueeze(a, m) c = Flatten <axis = 2> (b)
@@ -225,6 +227,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "single-step": STEP,
     "hoisted-inputs": HOIST,
     "rerolled": CHAIN,
+    "recurrent-loop": SCANNED,
     "one-view": VIEW,
     **{name: RuleCase(fires, guards) for name, (fires, guards) in MOVES.items()},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from pass_programs import apply, graph
@@ -164,8 +165,8 @@ def _lstm_step(form: str, t: int, p: str, opset: int) -> list[str]:
     if form == "joined":
         nodes = [
             f"xh{t} = Concat <axis = 1> (x{t}, {h})", f"m{t} = MatMul(xh{t}, {p}wr)", f"a{t} = Add(m{t}, {p}bb)",
-            f"l{t}, n{t} = Split <axis = 1> (a{t}, s2)", f"sg{t} = Sigmoid(l{t})",
-            f"i{t}_, o{t}_, f{t}_ = Split <axis = 1> (sg{t}, s3)", f"g{t}_ = Tanh(n{t})",
+            f"l{t}, n{t} = Split <axis = -1> (a{t}, s2)", f"sg{t} = Sigmoid(l{t})",
+            f"i{t}_, o{t}_, f{t}_ = Split <axis = -1> (sg{t}, s3)", f"g{t}_ = Tanh(n{t})",
         ]  # fmt: skip
     elif form == "gates":
         nodes = []
@@ -222,4 +223,70 @@ def chain_guards() -> dict[str, Make]:
         "cells": chain(spoiler="cells"),
         "broadcast": chain(first="1"),
         "opset": chain(opset=11, stacked=False),
+    }
+
+
+# ---- loops ---------------------------------------------------------------------------------------
+
+
+def scan(
+    kind: str = "LSTM",
+    *,
+    form: str = "torch",
+    dtype: str = "float",
+    shape: str = "3,2",
+    first: str = "2",
+    attributes: str = "",
+    opset: int = 17,
+    loop: bool = False,
+    swapped: bool = False,
+) -> Make:
+    """The last states and all hidden ones of a Scan over one cell, or of a Loop with a counter. `swapped`: c first."""
+    source = chain(kind, 1, form=form, dtype=dtype, opset=opset, stacked=False)().model.graph
+    nodes, tensors = _text(source), {v.name or "": v.const_value.numpy() for v in source.initializers.values()}
+    names = ["h", "c"][: 2 if kind == "LSTM" else 1]
+    names = names[::-1] if swapped else names
+    states = [f"{dtype}[{first},{HIDDEN}] {n}" for n in names]
+    inner = [f"{dtype}[{first},{HIDDEN}] {n}0" for n in names]
+    laid = f"{dtype}[{first},{HIDDEN}] laid"
+    new = [f"{dtype}[{first},{HIDDEN}] {n}1" for n in names]
+    last = ", ".join(f"last_{n}" for n in names)
+    x = f"{dtype}[{shape},{INPUTS}] x"
+    if loop:
+        tensors |= {"count": np.array(int(shape.partition(",")[0])), "yes": np.array(True), "zero": np.array(0)}
+        tensors["up"] = np.array(1)
+        body = f"""body = b (int64 round, bool go, int64 i, {", ".join(inner)})
+            => (bool again, int64 j, {", ".join(new)}, {laid}) {{
+            again = Identity(go) j = Add(i, up) x1 = Gather <axis = 0> (x, i) {nodes} laid = Identity(h1) }}"""
+        call = f"number, {last}, all = Loop <{body}> (count, yes, zero, {', '.join(names)})"
+    else:
+        row = f"{dtype}[{shape.partition(',')[2]},{INPUTS}] x1"
+        body = f"body = b ({', '.join(inner)}, {row}) => ({', '.join(new)}, {laid}) {{ {nodes} laid = Identity(h1) }}"
+        form_ = f"num_scan_inputs = 1{f', {attributes}' if attributes else ''}"
+        call = f"{last}, all = Scan <{form_}, {body}> ({', '.join(names)}, x)"
+    results = ", ".join(f"{dtype} {name}" for name in [*(f"last_{n}" for n in names), "all"])
+    text = f"({', '.join([*states, x])}) => ({results}) {{ {call} }}"
+    return lambda: apply(graph(text, opset, **tensors), InferShapes())
+
+
+def _text(cell_graph: Any) -> str:
+    """The nodes of one written-out step in ONNX's text form, without what only a chain has."""
+    lines = []
+    for node in cell_graph:
+        if node.op_type in ("Identity", "Neg"):
+            continue
+        given = {a.name: list(a.value) if isinstance(a.value, tuple) else a.value for a in node.attributes.values()}
+        form = ", ".join(f"{name} = {value}" for name, value in given.items())
+        left = ", ".join(v.name for v in node.outputs)
+        lines.append(f"{left} = {node.op_type}{f' <{form}>' if form else ''}({', '.join(v.name for v in node.inputs)})")
+    return " ".join(lines)
+
+
+def scan_guards() -> dict[str, Make]:
+    return {
+        "dtype": scan(dtype="double"),
+        "axis": scan(shape="2,2", attributes="scan_input_axes = [1]"),
+        "direction": scan(attributes="scan_output_directions = [1]"),
+        "broadcast": scan(first="1"),
+        "opset": scan(opset=11),
     }

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pass_programs import apply, evaluate, graph
 from rewrite_cases import feeds
-from rewrite_cases_recurrent import cell, chain
+from rewrite_cases_recurrent import cell, chain, scan
 from rewrite_hold import EXAMPLES, Made, both_ways
 from rewrite_hold import hold as held
 
@@ -257,6 +257,29 @@ def unrolled(draw: Any) -> Program:
 @given(unrolled())
 def test_recurrence_written_out(before: Program) -> None:
     hold("rerolled", before)
+
+
+@st.composite
+def loops(draw: Any) -> Program:
+    """A Scan over a cell in one of the ways of frameworks, or a Loop."""
+    kind, loop = draw(st.sampled_from([("LSTM", False), ("GRU", False), ("LSTM", True)]))
+    ways = ["", "", "scan_input_directions = [1], scan_output_directions = [1]", "scan_output_directions = [1]"]
+    return scan(
+        kind,
+        form=draw(st.sampled_from(["torch", "joined", "gates"])),
+        shape=draw(st.sampled_from(["3,2", "2,2", "1,2"])),
+        first=draw(st.sampled_from(["2", "2", "2", "1"])) if not loop else "2",
+        attributes="" if loop else draw(st.sampled_from([*ways, "scan_input_axes = [1]"])),
+        opset=draw(st.sampled_from([14, 17, 21])),
+        loop=loop,
+        swapped=kind == "LSTM" and draw(st.booleans()),
+    )()
+
+
+@EXAMPLES
+@given(loops())
+def test_recurrence_as_a_loop(before: Program) -> None:
+    hold("recurrent-loop", before)
 
 
 @EXAMPLES

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pass_programs import evaluate, operators
-from rewrite_cases_recurrent import chain
+from rewrite_cases_recurrent import chain, scan
 
 from neoc.compile import passes
 from neoc.compile.options import CompileOptions
@@ -75,3 +75,14 @@ def test_a_step_of_other_weights_ends_the_chain() -> None:
     before = chain("LSTM", 4, spoiler="other weights")()
     found = [len(site["chain"].links) for site in sites(before.model, by_name("rerolled"), before.opset)]
     assert found == [2]  # steps 3 and 4; the second is of other weights, the first alone
+
+
+@pytest.mark.parametrize("form", ["torch", "joined", "gates"])
+@pytest.mark.parametrize(("kind", "loop"), [("LSTM", False), ("LSTM", True), ("GRU", False)])
+def test_loops_over_a_cell_are_read(kind: str, loop: bool, form: str) -> None:
+    before = scan(kind, form=form, loop=loop)()
+    (site,) = sites(before.model, by_name("recurrent-loop"), before.opset)
+    assert site["loop"].step.kind == kind
+    after = passes.run(before, rewrite_passes("recurrent-loop"))
+    assert kind in operators(after)
+    assert not {"Scan", "Loop"} & set(operators(after))

@@ -48,6 +48,27 @@ def test_scan_outputs_of_loop_get_a_new_axis(trips: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("out", ["", ", scan_output_directions = [1, 0], scan_output_axes = [1, 0]"])
+@pytest.mark.parametrize("into", ["", ", scan_input_directions = [1, 0], scan_input_axes = [1, 0]"])
+def test_scans_run_along_any_axis_and_backwards(into: str, out: str) -> None:
+    first = "float[4,3] a" if into else "float[3,4] a"
+    model = _model(f"""
+agraph (float[4] s, {first}, float[3,4] b) => (float[4] last, float[m,k] sums, float[i,j] products) {{
+  last, sums, products = Scan <num_scan_inputs = 2{into}{out}, body = body (float[4] s0, float[4] x, float[4] y)
+      => (float[4] s1, float[4] sum, float[4] product) {{
+    s1 = Add (s0, x)
+    sum = Add (s1, y)
+    product = Mul (s1, y)
+  }}> (s, a, b)
+}}
+""")
+    a = np.arange(12, dtype=np.float32).reshape(4, 3) if into else np.arange(12, dtype=np.float32).reshape(3, 4)
+    b = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
+    ours, theirs = _both(model, s=np.ones(4, np.float32), a=a, b=b)
+    for x, y in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 @pytest.mark.parametrize(("axis", "p"), [(0, 1), (1, 1), (-1, 2)])
 def test_lp_normalization_takes_magnitudes(axis: int, p: int) -> None:
     model = _model(f"agraph (float[2,3] x) => (float[2,3] y) {{ y = LpNormalization <axis = {axis}, p = {p}> (x) }}")
