@@ -78,6 +78,6 @@ def rewrite_passes(spec: Spec | str) -> tuple[Pass, ...]:
 
 
 def _steps(rule: Rule, choices: tuple[tuple[str, int], ...]) -> list[Pass]:
-    steps: list[Pass] = [ConvertOpset(rule.opset, HIGHEST)] if rule.opset > 1 else []
+    steps: list[Pass] = [ConvertOpset(rule.opset, HIGHEST), TIDY] if rule.opset > 1 else []
     clearing = [step for name in rule.around for step in _steps(by_name(name), ())]
     return [*steps, *clearing, Rewrite(rule.name, choices), TIDY, *clearing]

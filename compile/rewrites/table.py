@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from neoc.compile.errors import UsageError
+from neoc.compile.rewrites.activations import GELU, GELU_TANH, HARD_SWISH, SILU
+from neoc.compile.rewrites.attention import ATTENTION
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
 from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.hoisted import HOISTED
 from neoc.compile.rewrites.loops import RECURRENT_LOOP
 from neoc.compile.rewrites.maxima import MAX_SINKS, PRELU_MAX
 from neoc.compile.rewrites.mirrored import MIRRORED_FRAMES
+from neoc.compile.rewrites.norms import LAYER_NORM, RMS_NORM
 from neoc.compile.rewrites.phases import PHASE_EXPANSION
 from neoc.compile.rewrites.powers import POWERS
 from neoc.compile.rewrites.rerolled import REROLLED
@@ -42,6 +45,13 @@ RULES: tuple[Rule, ...] = (
     ONE_SLICE,
     SHARED_SLICE,
     TRANSPOSE_SINKS,
+    GELU,
+    GELU_TANH,
+    SILU,
+    HARD_SWISH,
+    LAYER_NORM,
+    RMS_NORM,
+    ATTENTION,
 )
 
 

@@ -144,7 +144,7 @@ TURNED: Case = (
     },
 )  # fmt: skip
 
-MOVES: Mapping[str, Case] = {
+MOVES: dict[str, Case] = {
     "mirrored-frames": MIRRORED,
     "powers": POWERS,
     "one-slice": ONE,
