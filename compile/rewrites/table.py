@@ -6,6 +6,7 @@ from neoc.compile.errors import UsageError
 from neoc.compile.rewrites.activations import GELU, GELU_TANH, HARD_SWISH, SILU
 from neoc.compile.rewrites.attention import ATTENTION
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
+from neoc.compile.rewrites.conv_chain import CONV_CHAIN
 from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.hoisted import HOISTED
 from neoc.compile.rewrites.loops import RECURRENT_LOOP
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     WINOGRAD_1D,
     CONV_2D,
     UPSAMPLED_CONV,
+    CONV_CHAIN,
     PRELU_MAX,
     MAX_SINKS,
     REROLLED,

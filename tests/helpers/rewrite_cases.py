@@ -131,6 +131,26 @@ FRAMES = RuleCase(
     },
 )
 
+
+def _chained(
+    weight: tuple[int, ...] = (5, 2, 1, 1), attributes: str = "", inner: str = "", first: tuple[int, ...] = (2, 3, 3, 3)
+) -> Make:
+    text = f"""(float[2,3,8,6] x) => (float y) {{ a = Conv <strides = [2, 1], pads = [1, 0, 0, 1]{inner}> (x, v, k)
+        n = BatchNormalization <epsilon = 0.01> (a, s, t, m, q) y = Conv{attributes} (n, w, b) }}"""
+    scales = {"s": _array(first[0]), "t": _array(first[0]), "m": _array(first[0]), "q": _array(first[0]) ** 2}
+    return _made(text, 17, v=_array(*first), k=_array(first[0]), w=_array(*weight), b=_array(weight[0]), **scales)
+
+
+CHAINED = RuleCase(
+    _chained(),
+    {
+        "kernel": _chained((5, 2, 3, 1)),
+        "stride": _chained(attributes=" <strides = [1, 2]>"),
+        "pad": _chained(attributes=" <pads = [1, 0, 0, 0]>"),
+        "group": _chained((4, 1, 1, 1), " <group = 2>"),
+    },
+)
+
 # ---- upsampled maps ------------------------------------------------------------------------------
 
 
@@ -224,6 +244,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "framing": FRAMES,
     "upsampled-conv": UPSAMPLED,
     "prelu-max": PRELU,
+    "conv-chain": CHAINED,
     "max-sinks": SINKS,
     "single-step": STEP,
     "hoisted-inputs": HOIST,

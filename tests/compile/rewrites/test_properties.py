@@ -173,6 +173,36 @@ def test_convolutions_of_enlarged_maps(before: Program) -> None:
     hold("upsampled-conv", before)
 
 
+@st.composite
+def conv_chains(draw: Any) -> Program:
+    """Two convolutions in a row, a BatchNormalization between them or not, the second of one tap or almost."""
+    inside, middle, out = (draw(st.integers(1, 4)) for _ in range(3))
+    kernel, tap = draw(st.sampled_from([(1, 1), (3, 3), (1, 5)])), draw(st.sampled_from([1, 1, 1, 2]))
+    stride, pads = draw(st.sampled_from([1, 2])), draw(st.lists(st.sampled_from([0, 1]), min_size=4, max_size=4))
+    norm, biased, again = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from(["", "z = Neg(a)"]))
+    outer = draw(st.sampled_from(["", "", "strides = [2, 1]", "pads = [0, 1, 0, 0]", "dilations = [2, 2]"]))
+    random = np.random.default_rng(inside + 5 * middle)
+    tensors = {"v": (middle, inside, *kernel), "w": (out, middle, tap, tap)}
+    if biased:
+        tensors |= {"k": (middle,), "b": (out,)}
+    if norm:
+        tensors |= dict.fromkeys("stmq", (middle,))
+    arrays = {name: np.abs(random.standard_normal(shape)).astype(np.float32) for name, shape in tensors.items()}
+    text = f"""(float[{draw(st.sampled_from(["2", "n"]))},{inside},9,8] x) => (float y{", float z" if again else ""}) {{
+        a = Conv <strides = [{stride}, 1], pads = {pads}> (x, v{", k" if biased else ""})
+        n = {"BatchNormalization(a, s, t, m, q)" if norm else "Identity(a)"}
+        y = Conv{f" <{outer}>" if outer else ""} ({"n" if norm else "a"}, w{", b" if biased else ""}) {again} }}"""
+    if not norm:
+        text = text.replace("n = Identity(a)", "")
+    return apply(graph(text, draw(st.sampled_from([14, 17, 21])), **arrays), InferShapes())
+
+
+@EXAMPLES
+@given(conv_chains())
+def test_convolutions_in_a_row(before: Program) -> None:
+    hold("conv-chain", before)
+
+
 FUNCTIONS = ["Relu", "Elu <alpha = 0.5>", "Elu <alpha = -1.5>", "Sigmoid", "Tanh", "HardSigmoid <alpha = -0.2>", "Neg"]
 
 
