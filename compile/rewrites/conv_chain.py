@@ -61,7 +61,7 @@ def _less_work(site: Site) -> bool:
     """Products for each position of the result, strides of the first included in both."""
     outer, inner = site["conv"].shape, site["inner"].shape
     taps = int(np.prod(inner[1:]))
-    return outer[0] * taps <= inner[0] * taps + outer[0] * outer[1]
+    return bool(outer[0] * taps <= inner[0] * taps + outer[0] * outer[1])
 
 
 def _bias(conv: Conv) -> np.ndarray:
