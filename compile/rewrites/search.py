@@ -22,7 +22,7 @@ from neoc.compile.errors import NeocError, OutputError
 from neoc.compile.files import write_atomically
 from neoc.compile.measure import fingerprint, interleave, ratio
 from neoc.compile.program import Program
-from neoc.compile.rewrites.apply import rewrite_passes
+from neoc.compile.rewrites.apply import Rewrite, rewrite_passes
 from neoc.compile.rewrites.rule import Rule, sites
 from neoc.compile.rewrites.spec import LEFT, MARK, OPTION, Spec
 from neoc.compile.rewrites.table import RULES, by_name
@@ -214,7 +214,7 @@ class _Search:
 
     def _try(self, rule: Rule, deadline: float) -> None:
         count = sum(1 for _ in sites(self._current.model, rule, self._current.opset))
-        if rule.opset > self._current.opset:
+        if rule.opset > self._current.opset or rule.around:
             count = self._sites_later(rule)
         if not count:
             return
@@ -230,8 +230,9 @@ class _Search:
         self._shop.progress("rewrite", f"{self._engine} {rule.name}: {trial.outcome} {_words(trial)}".rstrip())
 
     def _sites_later(self, rule: Rule) -> int:
-        """Sites in the program as it is once it has the version that the rule needs."""
-        raised = passes.run(self._current, rewrite_passes(Spec(((rule.name, ()),)))[:1])
+        """Sites in the program as it is once it has the version that the rule needs, and its pattern is brought out."""
+        steps = rewrite_passes(Spec(((rule.name, ()),)))
+        raised = passes.run(self._current, steps[: steps.index(Rewrite(rule.name))])
         return sum(1 for _ in sites(raised.model, rule, raised.opset))
 
     def _tried(self, rule: Rule, count: int, deadline: float) -> Trial:
