@@ -96,7 +96,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_FUNCTIONS: dict[str, Callable[..., Scalar]] = {
+FUNCTIONS: dict[str, Callable[..., Scalar]] = {
     "floor": floor,
     "ceiling": ceil,
     "ceil": ceil,
@@ -135,6 +135,6 @@ def _value(node: ast.expr, sizes: Mapping[str, int]) -> Any:
         return -_value(node.operand, sizes)
     if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
         return _BINARY[type(node.op)](_value(node.left, sizes), _value(node.right, sizes))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and node.args:
-        return _FUNCTIONS[node.func.id](*(_value(argument, sizes) for argument in node.args))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and node.args:
+        return FUNCTIONS[node.func.id](*(_value(argument, sizes) for argument in node.args))
     raise TypeError(f"{ast.dump(node)[:80]} is no arithmetic of sizes")

@@ -18,7 +18,7 @@ from neoc.compile.build import Workshop
 from neoc.compile.contracts import Dim, Signature, TensorSpec
 from neoc.compile.errors import UsageError
 from neoc.compile.options import OF_DATA, InputBinding
-from neoc.compile.padding import evaluate
+from neoc.compile.padding import FUNCTIONS, evaluate
 from neoc.compile.program import Program
 
 MOST = 16
@@ -64,7 +64,7 @@ def _name(spec: TensorSpec, axis: int, dim: Dim) -> str:
 
 def _parts(text: str) -> set[str]:
     """The names in an expression of sizes; of INPUT[AXIS] and of a plain name, the whole."""
-    return {text} if text.endswith("]") else set(re.findall(r"[A-Za-z_][\w.]*", text))
+    return {text} if text.endswith("]") else set(re.findall(r"[A-Za-z_][\w.]*", text)) - FUNCTIONS.keys()
 
 
 def _bind(
