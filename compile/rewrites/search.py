@@ -31,7 +31,7 @@ from neoc.compile.verify import Verified, verify_rewritten
 
 TRIAL_S = 1.5
 """seconds of timing a trial"""
-FASTER = 0.99
+FASTER = 0.995
 """a rule stays where the median ratio of times is below this and its interval below 1"""
 SHARE = 6.0
 """the search may take this many times the race's own budget"""
