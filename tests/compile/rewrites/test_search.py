@@ -142,4 +142,5 @@ def test_sites_of_a_size_that_only_a_run_tells_stay_as_they_are(tmp_path: Path) 
     artifact = compile_model(
         model, "host", CompileOptions(data=tmp_path / "in.npz", **asked), output=tmp_path / "o.neoc"
     )
-    assert [variant["id"] for variant in artifact.manifest["variants"]] == ["onnxruntime/default"]
+    (variant,) = artifact.manifest["variants"]
+    assert "~" not in variant["id"]  # which of the plain ones won is the machine's affair
