@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-slow lint format bench bench-cold report selftest selftest-long nightly nightly-matrix bench-kernels bench-trees prove-trees fuzz \
-	fuzz-torch fuzz-trees fuzz-skops conformance bench-exact bench-static conformance-rewrites conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
+	fuzz-torch fuzz-trees fuzz-skops conformance bench-exact bench-warm bench-static conformance-rewrites conformance-neuron inferentia cubins emulated optional-packages host-matrix check-mutants clean
 export PYTHONNOUSERSITE := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -48,6 +48,9 @@ bench-cold: $(FULL)  ## ten models from a new process to the first result, and t
 
 bench-static: $(FULL)  ## a variant for exact sizes, and bound buffers, against the open program: docs/bound-and-cold.md
 	@$(PY) -m neoc.bench.static_table $(ARGS) </dev/null
+
+bench-warm: $(FULL)  ## seconds of a first compilation of ten models, and of the same one again: the table of docs/exact-speed.md
+	@$(PY) -m neoc.bench.warm $(ARGS) </dev/null
 
 bench-exact: $(FULL)  ## ten models at fixed sizes, rewritten, against their peers: the table of docs/exact-speed.md
 	@$(PY) -m neoc.bench.exact_table $(ARGS) </dev/null

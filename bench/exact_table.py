@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from neoc.bench import torch_models, zoo
+from neoc.bench.tables import between
 from neoc.bench.zoo_table import measured, row, table
 from neoc.compile import frontends
 from neoc.compile.errors import NeocError
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     parser.add_argument("-o", "--output", type=Path, help="write the records here (JSON)")
     asked = parser.parse_args(arguments)
-    results = []
+    results, failed = [], list[str]()
     with tempfile.TemporaryDirectory(prefix="neoc-exact-") as scratch:
         for name in asked.names or (*ZOO, *TORCH):
             folder = Path(scratch) / f"of-{name}"
@@ -81,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 result = measured(name, model, data, folder, options, asked.seconds, asked.max_load)
             except NeocError as error:
                 print(f"{name}: {error}", flush=True)
+                failed.append(name)
                 continue
             results.append(result)
             print("  ".join([*row(result), f"{time.monotonic() - started:.0f} s"]), flush=True)
@@ -89,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.output is not None:
         write_atomically(asked.output, json.dumps(results, indent=1).encode())
     if asked.write is not None:
-        page = asked.write.read_text()
-        head, rest = page.split(MARKS[0])
-        asked.write.write_text(f"{head}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+        between(asked.write, MARKS, text)
+    if failed:
+        sys.exit(f"{len(failed)} of the models failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

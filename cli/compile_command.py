@@ -181,7 +181,7 @@ def _compile_each(
     made: list[Artifact] | None = None,
 ) -> int:
     """ticket: the job that asks, whose output is a folder; what was made for it goes into `made`."""
-    from neoc.compile.pipeline import compile_model
+    from neoc.compile.finished import Finished
     from neoc.targets import get_target
 
     targets = {name: get_target(name) for name in dict.fromkeys(names)}
@@ -194,11 +194,22 @@ def _compile_each(
     places = {
         name: arguments.output_file(output, f"{stem}.{name}.neoc", several=several, sources=read) for name in targets
     }
+    finished = Finished() if options.use_cache else None
     results: dict[str, Artifact | NeocError] = {}
+    remembered: dict[str, str] = {}
     for name, target in targets.items():
+        known = None if finished is None else finished.recall(model, target, options, places[name])
+        if known is not None:
+            results[name], remembered[name] = known
+            continue
+        from neoc.compile.pipeline import compile_model  # most of a second: only where there is something to do
+
         with console.Progress(enabled=True).live(f"compiling for {name}") as progress:
             try:
-                results[name] = compile_model(model, target, options, output=places[name], progress=progress)
+                made_now = compile_model(model, target, options, output=places[name], progress=progress)
+                results[name] = made_now
+                if finished is not None:
+                    finished.keep(model, target, options, made_now)
             except NeocError as error:
                 if len(targets) == 1:
                     raise
@@ -209,11 +220,15 @@ def _compile_each(
         made += done
     if as_json:
         answer: dict[str, Any] = {"model": model, "results": {n: _facts(r) for n, r in results.items()}}
+        if remembered:
+            answer["remembered"] = remembered
         if ticket is not None and done:
             answer["job"] = ticket.description(done[0])
         console.print_json(answer)
     else:
         _show(model, results)
+        for name, when in remembered.items():
+            print(f"{name}: from the cache: compiled, proven and raced {when}; --no-cache does it again")
     failed = [r.exit_status for r in results.values() if isinstance(r, NeocError)]
     return max(failed, default=0)
 

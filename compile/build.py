@@ -16,6 +16,7 @@ from neoc.compile.cache import BuildCache
 from neoc.compile.contracts import Built, Plan, Step, Target
 from neoc.compile.errors import MissingTool, NeocError, OutputError
 from neoc.compile.options import CompileOptions
+from neoc.compile.own_code import code_digest
 from neoc.compile.program import Program
 from neoc.compile.settings import Settings
 from neoc.compile.worker import Worker
@@ -177,6 +178,7 @@ def cache_key(program: Program, step: Step, target: Target) -> Mapping[str, str]
     description = {k: v for k, v in target.as_dict().items() if k in ("arch", "level", "features", "facts")}
     key = {
         "neoc": version("neoc"),
+        "code": code_digest(),
         "program": program.digest,
         "engine": step.engine,
         "target": json.dumps(description, sort_keys=True),

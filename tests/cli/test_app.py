@@ -391,3 +391,21 @@ def test_a_job_request(compiled: tuple[Path, Path, Path], tmp_path: Path) -> Non
     (tmp_path / "job.json").write_text(json.dumps(request))
     assert run(["compile", "--job", str(tmp_path / "job.json"), "--race-seconds", "0.3"]) == 0
     assert (tmp_path / "o.neoc").is_file()
+
+
+def test_the_same_compilation_again_is_the_same_artifact(
+    compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "m.neoc"
+    words = ["compile", str(compiled[0]), "--target", "host", "-o", str(made), "--race-seconds", "0.5"]
+    assert run(words) == 0
+    first = made.read_bytes()
+    capsys.readouterr()
+    assert run(words) == 0
+    assert "from the cache: compiled, proven and raced 20" in capsys.readouterr().out
+    assert made.read_bytes() == first
+    assert run([*words, "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["remembered"]) == ["host"]
+    assert run([*words, "--no-cache"]) == 0
+    assert "from the cache" not in capsys.readouterr().out
+    assert made.read_bytes() != first
