@@ -92,7 +92,7 @@ def _power(value: ir.Value, x: ir.Value) -> tuple[float, int, tuple[ir.Node, ...
     count, nodes = 0, list(terms.nodes)
     for factor in terms.values:
         power = producer(factor, "Pow")
-        exponent = scalar(power.inputs[1]) if power is not None and power.inputs[0] is x else None
+        exponent = scalar(power.inputs[1], x) if power is not None and power.inputs[0] is x else None
         if factor is x:
             count += 1
         elif power is not None and exponent in (2.0, 3.0):
@@ -164,7 +164,9 @@ def _hard_swish(node: ir.Node) -> Iterator[Match]:
                 yield x, ((outer.number, 1.0), (alpha, 1 / 6), (beta, 0.5)), (gate, *outer.nodes), shared
             continue
         inside = total(gate.inputs[0])
-        low, high = (scalar(v) for v in (*gate.inputs[1:], None, None)[:2]) if gate.inputs[0] is not None else (0, 0)
+        low, high = (
+            (scalar(v, None) for v in (*gate.inputs[1:], None, None)[:2]) if gate.inputs[0] is not None else (0, 0)
+        )
         if inside.values == (x,) and inside.nodes and low is not None and high is not None:
             numbers = ((outer.number, 1 / 6), (inside.number, 3.0), (low + 1, 1.0), (high, 6.0))
             yield x, numbers, (*inside.nodes, gate, *outer.nodes), shared or not sole(gate.inputs[0])

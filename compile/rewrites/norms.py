@@ -41,11 +41,16 @@ def _bare(value: ir.Value | None) -> tuple[ir.Value | None, Nodes]:
     nodes: list[ir.Node] = []
     while value is not None:
         node = producer(value, *_VIEWS, "Max")
-        if node is None or (node.op_type == "Max" and (len(node.inputs) != 2 or 0 not in map(scalar, node.inputs))):
+        if node is None or (node.op_type == "Max" and (len(node.inputs) != 2 or 0 not in _each(node))):
             break
         nodes.append(node)
-        value = node.inputs[1] if node.op_type == "Max" and scalar(node.inputs[0]) == 0 else node.inputs[0]
+        value = node.inputs[1] if node.op_type == "Max" and _each(node)[0] == 0 else node.inputs[0]
     return value, tuple(reversed(nodes))
+
+
+def _each(node: ir.Node) -> tuple[float | None, float | None]:
+    """The numbers among both operands."""
+    return scalar(node.inputs[0], node.inputs[1]), scalar(node.inputs[1], node.inputs[0])
 
 
 def _mean(value: ir.Value | None) -> _Mean | None:
@@ -75,14 +80,18 @@ def _square(value: ir.Value | None) -> tuple[ir.Value, Nodes] | None:
     node = producer(value, "Mul", "Pow")
     if node is None or node.inputs[0] is None:
         return None
-    twice = node.inputs[0] is node.inputs[1] if node.op_type == "Mul" else scalar(node.inputs[1]) == 2
+    twice = node.inputs[0] is node.inputs[1] if node.op_type == "Mul" else scalar(node.inputs[1], node.inputs[0]) == 2
     return (node.inputs[0], (node,)) if twice else None
 
 
 def _root(value: ir.Value | None) -> tuple[ir.Value, Nodes] | None:
     """v where `value` is sqrt(v)."""
     node = producer(value, "Sqrt", "Pow")
-    if node is None or node.inputs[0] is None or (node.op_type == "Pow" and scalar(node.inputs[1]) != 0.5):
+    if (
+        node is None
+        or node.inputs[0] is None
+        or (node.op_type == "Pow" and scalar(node.inputs[1], node.inputs[0]) != 0.5)
+    ):
         return None
     return node.inputs[0], (node,)
 
@@ -90,10 +99,14 @@ def _root(value: ir.Value | None) -> tuple[ir.Value, Nodes] | None:
 def _inverse_root(value: ir.Value) -> tuple[ir.Value, Nodes] | None:
     """v where `value` is 1 / sqrt(v)."""
     node = producer(value, "Reciprocal", "Div", "Pow")
-    if node is None or (node.op_type == "Div" and scalar(node.inputs[0]) != 1):
+    if node is None or (node.op_type == "Div" and scalar(node.inputs[0], node.inputs[1]) != 1):
         return None
     if node.op_type == "Pow":
-        return (node.inputs[0], (node,)) if node.inputs[0] is not None and scalar(node.inputs[1]) == -0.5 else None
+        return (
+            (node.inputs[0], (node,))
+            if node.inputs[0] is not None and scalar(node.inputs[1], node.inputs[0]) == -0.5
+            else None
+        )
     root = _root(node.inputs[-1])
     return None if root is None else (root[0], (*root[1], node))
 

@@ -34,13 +34,17 @@ def producer(value: ir.Value | None, *operators: str) -> ir.Node | None:
     return node if node is not None and node.domain == g.ONNX and node.op_type in operators else None
 
 
-def scalar(value: ir.Value | None) -> float | None:
-    """The only element of a constant that cannot widen what it meets: a scalar, or one element of one axis."""
+def scalar(value: ir.Value | None, beside: ir.Value | None) -> float | None:
+    """The only element of a constant that cannot widen `beside`, which it meets: it has no more axes than that.
+
+    Exporters fold a 1 to [1, 1, 1]. And [1] beside a value without axes makes one of one axis: another shape.
+    """
     constant = g.constant(value)
     if constant is None or constant.size != 1 or constant.dtype == ir.DataType.STRING:
         return None
     array = constant.numpy()
-    return float(array.reshape(-1)[0]) if array.ndim <= 1 else None
+    rank = 0 if beside is None or beside.shape is None else len(beside.shape)
+    return float(array.reshape(-1)[0]) if array.ndim <= rank else None
 
 
 def sole(value: ir.Value | None) -> bool:
@@ -65,11 +69,8 @@ def _gathered(value: ir.Value | None, operators: dict[str, int], neutral: float)
     open_ends: list[tuple[ir.Value, bool]] = [] if value is None else [(value, True)]
     while open_ends:
         end, first = open_ends.pop(0)
-        one = scalar(end)
         node = producer(end, *operators) if first or sole(end) else None
-        if one is not None:
-            number = number * one if neutral else number + one
-        elif node is None or not (parts := _parts(node, operators[node.op_type], bool(neutral))):
+        if node is None or not (parts := _parts(node, operators[node.op_type], bool(neutral))):
             values.append(end)
         else:
             nodes.append(node)
@@ -83,9 +84,12 @@ def _parts(node: ir.Node, sign: int, products: bool) -> tuple[float, list[ir.Val
     left, right = node.inputs
     if left is None or right is None:
         return None
+    second = scalar(right, left)
     if sign > 0:
-        return (1.0 if products else 0.0), [left, right]
-    second = scalar(right)
+        if second is not None:
+            return second, [left]
+        other = scalar(left, right)
+        return (other, [right]) if other is not None else ((1.0 if products else 0.0), [left, right])
     if second is None or (products and second == 0):
         return None
     return (1 / second if products else -second), [left]

@@ -48,7 +48,8 @@ def feeds(program: Program, seed: int, high: int = 7) -> dict[str, np.ndarray]:
         if spec.dtype.startswith("int"):
             made[spec.name] = random.integers(-2, high + 1, shape).astype(spec.dtype)
         else:
-            made[spec.name] = (np.round(2 * random.standard_normal(shape)) / 2 + 0.25 * (seed % 2)).astype(spec.dtype)
+            drawn = np.round(2 * random.standard_normal(shape)) / 2 + 0.25 * (seed % 2)
+            made[spec.name] = np.asarray(drawn, spec.dtype)  # of no axes, too
     return made
 
 

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pass_programs import apply, graph
+from rewrite_cases import bare
 from rewrite_cases_fusions import attention
 from rewrite_hold import EXAMPLES, Made, both_ways
 from rewrite_hold import hold as held
 
 from neoc.compile.passes import InferShapes
 from neoc.compile.program import Program
+from neoc.compile.rewrites import sites
 
 MADE: Made = {}
 hold = partial(held, MADE)
@@ -36,7 +38,7 @@ class Text:
 
     def number(self, value: float, shape: tuple[int, ...] | None = None) -> str:
         name = f"c{len(self.tensors)}"
-        chosen = self.draw(st.sampled_from([(), (), (1,)])) if shape is None else shape
+        chosen = self.draw(st.sampled_from([(), (), (1,), (1, 1)])) if shape is None else shape
         self.tensors[name] = np.full(chosen, value, np.float32)
         return name
 
@@ -112,6 +114,25 @@ def activations(draw: Any, name: str) -> Program:
 @pytest.mark.parametrize("name", ["gelu", "gelu-tanh", "silu", "hard-swish"])
 def test_activations(name: str, data: Any) -> None:
     hold(name, data.draw(activations(name)))
+
+
+@pytest.mark.parametrize(
+    ("x", "one", "fires"),
+    [
+        ("float[2,3,5]", (1, 1, 1), True),  # as exporters fold it
+        ("float[2,3,5]", (1, 1, 1, 1), False),
+        ("float[5]", (1, 1), False),
+        ("float", (), True),
+        ("float", (1,), False),
+    ],
+)
+def test_a_constant_is_a_number_where_it_adds_no_axis(x: str, one: tuple[int, ...], fires: bool) -> None:
+    numbers = {"one": np.ones(one, np.float32), "root": np.float32(2**-0.5), "half": np.float32(0.5)}
+    text = f"""({x} x) => (float y) {{ d = Mul(x, root) e = Erf(d) s = Add(e, one) m = Mul(x, s)
+        n = Mul(m, half) y = Neg(n) }}"""
+    before = apply(graph(text, 20, **{name: np.asarray(a) for name, a in numbers.items()}), InferShapes())
+    assert bool([*sites(before.model, bare("gelu"), 20)]) is fires
+    hold("gelu", before)
 
 
 def _mean(text: Text, value: str, axes: list[int], sizes: list[int], opset: int) -> str:
