@@ -155,13 +155,9 @@ def _companions(source: Path) -> dict[str, str]:
     """Files beside an ONNX model that hold its tensors, by name, and their digests."""
     if not source.is_file() or source.suffix != ".onnx":
         return {}
-    import onnx
+    from neoc.compile.onnx_data import locations  # imports onnx, which was needed to compile
 
-    from neoc.compile.onnx_data import tensors
-
-    proto = onnx.load(str(source), load_external_data=False)
-    names = {e.value for t in tensors(proto) for e in t.external_data if e.key == "location"}
-    return {name: _file_digest(source.parent / name) for name in sorted(names)}
+    return {name: _file_digest(source.parent / name) for name in locations(source)}
 
 
 def _packages() -> str:

@@ -158,6 +158,12 @@ def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
 
 
+def locations(model: Path) -> list[str]:
+    """The files beside an ONNX file that hold tensors of it, by their names relative to its folder."""
+    proto = onnx.load(str(model), load_external_data=False)
+    return sorted({e.value for t in tensors(proto) for e in t.external_data if e.key == "location"})
+
+
 def nbytes(data_type: int, dims: list[int]) -> int | None:
     """Bytes of a tensor as raw data; None for strings and unknown dtypes."""
     bits = bit_widths().get(data_type)
