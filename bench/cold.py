@@ -35,6 +35,7 @@ from neoc.compile.options import CompileOptions
 from neoc.compile.pipeline import compile_model
 from neoc.compile.registry import load_target
 
+MARKS = ("<!-- cold table: written by make bench-cold -->", "<!-- end of the cold table -->")
 SUBJECTS = ("neoc", "onnxruntime")
 START_S = 120.0
 
@@ -167,6 +168,14 @@ def table(results: Sequence[Starts]) -> str:
     )
 
 
+def written(page: str, text: str) -> str:
+    """The page with the text between its marks. Raises ValueError where it does not hold each mark once, in order."""
+    if [page.count(mark) for mark in MARKS] != [1, 1] or page.index(MARKS[0]) > page.index(MARKS[1]):
+        raise ValueError(f"the page must hold {MARKS[0]!r} and behind it {MARKS[1]!r}, each once")
+    head, rest = page.split(MARKS[0])
+    return f"{head}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+
+
 def as_dict(found: Starts) -> dict[str, Any]:
     return {**found.__dict__, "ratio": found.ratio}
 
@@ -177,7 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=15, help="starts of each subject")
     parser.add_argument("--race-seconds", type=float, default=15.0)
     parser.add_argument("-o", "--output", type=Path, help="write the figures here (JSON)")
+    parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     asked = parser.parse_args(arguments)
+    if asked.write is not None:
+        try:
+            written(asked.write.read_text(), "")  # a page without the marks is refused before minutes are spent
+        except (OSError, ValueError) as why:
+            parser.error(f"--write {asked.write}: {why}")
     results = []
     with tempfile.TemporaryDirectory(prefix="neoc-cold-") as scratch:
         for name in asked.names or ten_models.NAMES:
@@ -188,6 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(results))
     if asked.output is not None:
         write_atomically(asked.output, json.dumps([as_dict(found) for found in results], indent=1).encode())
+    if asked.write is not None:
+        write_atomically(asked.write, written(asked.write.read_text(), table(results)).encode())
 
 
 if __name__ == "__main__":
