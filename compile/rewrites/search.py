@@ -18,7 +18,7 @@ from typing import Any
 from neoc.compile import build, passes, registry
 from neoc.compile.build import Workshop
 from neoc.compile.contracts import Numerics, Plan, Step, Target
-from neoc.compile.errors import NeocError, OutputError
+from neoc.compile.errors import NeocError, OutputError, UsageError
 from neoc.compile.files import write_atomically
 from neoc.compile.measure import fingerprint, interleave, ratio
 from neoc.compile.program import Program
@@ -157,15 +157,27 @@ def _any_site(program: Program, rules: Sequence[Rule]) -> bool:
     return any(next(sites(program.model, rule, program.opset), None) is not None for rule in rules)
 
 
-def _replay(shop: Workshop, program: Program, target: Target, base: Verified, spec: str, found: Found) -> None:
-    """The candidate that `spec` names, where it holds."""
+def _replay(shop: Workshop, program: Program, target: Target, base: Verified, spec: str, found: Found) -> bool:
+    """Adds the candidate that `spec` names; False where it does not hold.
+
+    Raises UsageError for what is no spec or names no rule, PassFailure where a rule breaks the program.
+    """
     if not spec:
-        return
-    plan = rewritten_plan(program, base.candidate.plan, Spec.parse(spec))
-    held = _proven(shop, program, target, plan)
-    if held is not None:
-        found.verified.append(held)
-        found.specs[held.candidate.step.engine] = spec
+        return True
+    try:
+        asked = Spec.parse(spec)
+    except ValueError as error:
+        raise UsageError(
+            f"a decision's rewrites cannot be read: {spec!r}",
+            why=str(error),
+            fix="compile without it, and the rewrites are decided anew",
+        ) from error
+    held = _proven(shop, program, target, rewritten_plan(program, base.candidate.plan, asked))
+    if held is None:
+        return False
+    found.verified.append(held)
+    found.specs[held.candidate.step.engine] = spec
+    return True
 
 
 def _proven(shop: Workshop, program: Program, target: Target, plan: Plan) -> Verified | None:
@@ -196,10 +208,9 @@ class _Search:
     def run(self, budget_s: float) -> None:
         memory = _Memory(self._shop, self._program, self._target, self._base, self._rules)
         known = memory.read()
-        if known is not None:
+        if known is not None and self._recalled(known["spec"]):
             self._found.remembered = True
             self._found.trials += known["trials"]
-            _replay(self._shop, self._program, self._target, self._base, known["spec"], self._found)
             return
         deadline = time.monotonic() + budget_s
         for rule in self._rules:
@@ -211,6 +222,14 @@ class _Search:
             self._found.verified.append(self._best)
         if not any(trial.outcome == "no time" for trial in self._trials):
             memory.write({"spec": str(self._spec), "trials": trials})
+
+    def _recalled(self, spec: str) -> bool:
+        """Whether the remembered decision can be carried out. A damaged one is not: it is decided, and kept, anew."""
+        try:
+            return _replay(self._shop, self._program, self._target, self._base, spec, self._found)
+        except NeocError as error:
+            self._shop.progress("cache", f"{self._engine}: a remembered decision is of no use: {error}")
+            return False
 
     def _try(self, rule: Rule, deadline: float) -> None:
         count = sum(1 for _ in sites(self._current.model, rule, self._current.opset))
@@ -300,7 +319,7 @@ class _Memory:
             return None
         try:
             known = json.loads(self._path.read_text())
-            return {"spec": str(known["spec"]), "trials": list(known["trials"])}
+            return {"spec": str(known["spec"]), "trials": [Trial(**told).as_dict() for told in known["trials"]]}
         except (OSError, ValueError, KeyError, TypeError):  # none, or half of one: the search is run again
             return None
 

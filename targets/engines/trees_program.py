@@ -52,6 +52,14 @@ def _concat(*parts: np.ndarray, axis: int) -> np.ndarray:
     return np.concatenate(parts, axis)
 
 
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whole numbers are divided towards zero, as the standard has it; numpy would make floats of them."""
+    if a.dtype.kind not in "iu":
+        return np.asarray(a / b)
+    down = a // b
+    return np.asarray(down + ((a < 0) != (b < 0)) * (a - down * b != 0), a.dtype)
+
+
 def _arg(best: Callable[..., Any]) -> Callable[..., np.ndarray]:
     def run(x: np.ndarray, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> np.ndarray:
         if not select_last_index:
@@ -74,7 +82,7 @@ STEPS: dict[str, Callable[..., np.ndarray]] = {
     "Cast": lambda x, to, saturate=1: x.astype(ELEMENTS[to]),
     "Ceil": np.ceil,
     "Concat": _concat,
-    "Div": lambda a, b: a / b,
+    "Div": _divide,
     "Equal": lambda a, b: a == b,
     "Exp": np.exp,
     "Floor": np.floor,

@@ -193,3 +193,14 @@ def test_the_last_of_equals_is_found_where_it_is_asked_for(operator: str, axis: 
         found = STEPS[operator](x, axis=axis, keepdims=keepdims, select_last_index=last)
         assert found.ndim == 1 + keepdims
         assert found.ravel().tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_whole_numbers_are_divided_towards_zero(kind: type) -> None:
+    signed = np.dtype(kind).kind == "i"
+    a = np.array([7, 7, 6, 0, 1] + ([-7, -7, 7, -6] if signed else []), kind)
+    b = np.array([2, 3, 3, 5, 9] + ([2, -2, -2, 3] if signed else []), kind)
+    quotient = STEPS["Div"](a, b)
+    assert quotient.dtype == kind
+    assert quotient.tolist() == [3, 2, 2, 0, 0] + ([-3, 3, -3, -2] if signed else [])
+    assert STEPS["Div"](np.float32([7]), np.float32([2])).tolist() == [3.5]

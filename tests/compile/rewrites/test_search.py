@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,49 @@ def test_a_decision_is_remembered(compiled: Any) -> None:
     assert again.evidence["rewrites"]["trials"] == first.evidence["rewrites"]["trials"]
 
 
+@pytest.fixture(scope="module")
+def squared(tmp_path_factory: Any) -> Any:
+    """A square of its own cache, compiled once; told: compiled again, after something was done to its files."""
+    place = tmp_path_factory.mktemp("squared")
+    text = "(float[1,2,3] x) => (float y) { c = Pow(x, two) y = Tanh(c) }"
+    graph(text, two=np.array(2, np.float32)).save(place)
+    (model,) = place.glob("*.onnx")
+    np.savez(place / "in.npz", x=np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3))
+    asked = {"race_seconds": 0.2, "rewrite_seconds": 30.0, "engines": ("onnxruntime",), "rewrites": ("powers",)}
+
+    def again(**more: Any) -> Any:
+        options = CompileOptions(data=place / "in.npz", **(asked | more))
+        return compile_model(model, "host", options, output=place / "made.neoc")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEOC_CACHE_DIR", str(place / "cache"))
+        again()
+        yield place, again
+
+
+@pytest.mark.parametrize("damage", ["spec", "rule", "trials"])
+def test_a_damaged_memory_is_forgotten_and_decided_anew(squared: Any, damage: str) -> None:
+    """A note that names what is no rule, or is no note: the search runs as if there were none, and mends it."""
+    place, again = squared
+    (note,) = (place / "cache" / "rewrites").glob("*.json")
+    known = json.loads(note.read_text())
+    harm: dict[str, Any] = {"spec": {"spec": "a[[;", "trials": []}, "rule": {"spec": "magic", "trials": []}}
+    harm |= {"trials": known | {"trials": [{"engine": "onnxruntime"}]}}
+    note.write_text(json.dumps(harm[damage]))
+    found = again().evidence["rewrites"]
+    assert not found["remembered"]
+    assert [told["rule"] for told in found["trials"]] == ["powers"]
+    assert [told["rule"] for told in json.loads(note.read_text())["trials"]] == ["powers"]
+
+
+def test_a_decision_with_unreadable_rewrites_is_refused(squared: Any) -> None:
+    place, again = squared
+    told = {"plan": "onnxruntime/default~magic", "chosen_by": "race", "rewrites": "a[[;"}
+    (place / "evidence.json").write_text(json.dumps({"decision": told}))
+    with pytest.raises(UsageError, match="rewrites cannot be read"):
+        again(decision=place / "evidence.json")
+
+
 def test_what_was_tried_is_told(compiled: Any, capsys: pytest.CaptureFixture[str]) -> None:
     _, artifact, _ = compiled
     summary.show_rewrites(artifact)
@@ -78,8 +122,6 @@ def test_what_was_tried_is_told(compiled: Any, capsys: pytest.CaptureFixture[str
 
 def test_a_decision_with_rewrites_is_replayed(zoo: Any, compiled: Any, tmp_path: Path) -> None:
     """Whatever the race said: a decision that names the rules gives the rewritten graph, proven by float64."""
-    import json
-
     place, _, _ = compiled
     told = {"plan": "onnxruntime/default~token-table", "chosen_by": "race", "rewrites": "token-table"}
     decision = tmp_path / "evidence.json"

@@ -83,3 +83,13 @@ def test_string_normalizer_keeps_accents_and_stops_whole_items() -> None:
     x = np.array(["café", "the", "the end", "The"], object)
     (ours,), (theirs,) = _both(model, x=x)
     assert ours.tolist() == theirs.tolist() == ["café", "the end", "The"]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 5, 4), (2, 3, 2, 5, 4)])
+def test_the_largest_is_taken_over_every_axis_of_space(shape: tuple[int, ...]) -> None:
+    dims = ",".join(map(str, shape))
+    model = _model(f"agraph (float[{dims}] x) => (float y) {{ y = GlobalMaxPool (x) }}")
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    (ours,), (theirs,) = _both(model, x=x)
+    assert ours.shape == theirs.shape == (*shape[:2], *[1] * (len(shape) - 2))
+    np.testing.assert_array_equal(ours, theirs)
