@@ -494,6 +494,9 @@ class Engine(ABC):
 
     name: str
     fallback: bool = False
+    whole_graph: bool = False
+    """whether it compiles what it is given as it stands, so that less to compute is less to do: rewrites are then
+    reckoned for its chips where they cannot be timed"""
     """True for an engine of last resort: never raced, used only where no other takes the model"""
     opt_in: bool = False
     """True for an engine that serves a target only where the target or the user names it"""

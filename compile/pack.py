@@ -300,7 +300,7 @@ def _one(decision: Decision, target: Target) -> dict[str, Any]:
         "cache": chosen.candidate.cached,
         "corroborated_by": _witnesses(chosen),
         "reference_notes": [] if chosen.verified.reference is None else list(chosen.verified.reference.notes),
-        "modelled": bound(decision.program, target, chosen.candidate.step.variant.precision),
+        "modelled": bound(chosen.candidate.plan.programs[0], target, chosen.candidate.step.variant.precision),
         "race": chosen.race,
         "contest": chosen.contest,
         "reported": chosen.reported,

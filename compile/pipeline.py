@@ -81,7 +81,7 @@ def decide(shop: build.Workshop, program: Program, chip: Target, bind: Mapping[s
         verified = verify.verify_all(shop, program, chip, candidates)
         if verified:
             found = search.search(shop, program, chip, verified, choose.decided_rewrites(shop.options))
-            chosen = choose.choose(shop, [*verified, *found.verified])
+            chosen = choose.choose(shop, [*found.preferred, *verified, *found.verified])
             return pack.Decision(bind, program, chosen, seen, tuple(shop.losses), found)
     raise verify.nothing_left(shop, program)
 

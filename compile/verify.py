@@ -121,8 +121,7 @@ def verify_rewritten(
     reference = shop.reference
     assert reference is not None
     rtol = parity.tolerance(shop.options.precision, shop.options.tolerance)
-    reach = (Numerics.EXECUTED, "")
-    answers = [a for c in candidates if (a := _answer(shop, target, c, reach, reference)) is not None]
+    answers = [a for c in candidates if (a := _answer(shop, target, c, _reach(c, target), reference)) is not None]
     exact = exact_outputs(shop, program, reference, exact_samples(program, reference))
     head = [] if exact is None else _narrowed(exact, reference)
     judge = "float64" if head else reference.name

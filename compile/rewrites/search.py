@@ -23,6 +23,7 @@ from neoc.compile.files import write_atomically
 from neoc.compile.measure import fingerprint, interleave, ratio
 from neoc.compile.program import Program
 from neoc.compile.rewrites.apply import Rewrite, rewrite_passes
+from neoc.compile.rewrites.reckoned import reckon
 from neoc.compile.rewrites.rule import Rule, sites
 from neoc.compile.rewrites.spec import LEFT, MARK, OPTION, Spec
 from neoc.compile.rewrites.table import RULES, by_name
@@ -73,6 +74,8 @@ class Found:
     """What the search left: candidates that hold and are faster than their engine's plain ones, and why."""
 
     verified: list[Verified] = field(default_factory=list)
+    preferred: list[Verified] = field(default_factory=list)
+    """for a chip that is not here: rewritten candidates that leave less to do, and hold"""
     specs: dict[str, str] = field(default_factory=dict)
     """engine -> the spec that it is fastest with"""
     trials: list[dict[str, Any]] = field(default_factory=list)
@@ -108,7 +111,8 @@ def search(
     verified: Sequence[Verified],
     wanted: tuple[str, str] | None = None,
 ) -> Found:
-    """The fastest rewritten form of `program` for every engine that runs it here. `wanted`: plan and spec to replay."""
+    """The fastest rewritten form of `program` for every engine that runs it here; of a chip that is not here, the one
+    that leaves the least to do. `wanted`: plan and spec to replay."""
     found = Found()
     rules = allowed(shop.options.rewrites)
     bases = _bases(verified) if shop.options.precision == "fp32" else []
@@ -120,8 +124,42 @@ def search(
         for index, base in enumerate(bases):
             left = started + budget - time.monotonic()
             _Search(shop, program, target, base, rules, found).run(left / (len(bases) - index))
+    elif _budget(shop) and rules and shop.options.precision == "fp32" and (first := _absent(verified)) is not None:
+        _reckon(shop, program, target, first, rules, found)
     found.seconds = time.monotonic() - started
     return found
+
+
+def _absent(verified: Sequence[Verified]) -> Verified | None:
+    """The preferred candidate, where it was run, though not on the chip, and its engine compiles what it is given."""
+    first = verified[0]
+    ran = first.numerics in (Numerics.SIMULATED, Numerics.EMULATED)
+    return first if ran and registry.load_engine(first.candidate.step.engine).whole_graph else None
+
+
+def _reckon(
+    shop: Workshop, program: Program, target: Target, base: Verified, rules: Sequence[Rule], found: Found
+) -> None:
+    """The rules that leave less to do on paper, in one candidate; where it does not hold, without the last of them."""
+    engine = base.candidate.step.engine
+    spec, tried = reckon(program, target, tuple(rules))
+    held = None
+    while spec.rules and held is None:
+        losses = len(shop.losses)
+        held = _proven(shop, program, target, rewritten_plan(program, base.candidate.plan, spec))
+        if held is None:
+            why = str(shop.losses[-1].error) if len(shop.losses) > losses else "it does not hold"
+            found.trials.append(
+                Trial(engine, spec.names[-1], 0, "lost", f"of {', '.join(spec.names)}: {why}").as_dict()
+            )
+            spec = Spec(spec.rules[:-1])
+    for name, count, share in tried:
+        outcome = "kept" if name in spec.names else "no gain"
+        why = f"modelled, not measured: {share:.3f} of the work (FLOPs, and bytes by the chip's balance)"
+        found.trials.append(Trial(engine, name, count, outcome, why).as_dict())
+    if held is not None:
+        found.preferred.append(held)
+        found.specs[engine] = str(spec)
 
 
 def allowed(names: Sequence[str] | None) -> tuple[Rule, ...]:

@@ -69,6 +69,7 @@ _INSTALL = "install it with: pip install 'neoc[tvm]'"
 
 class Tvm(Emulated):
     name = "tvm"
+    whole_graph = True
     opt_in = True
     dispatches = False
     options = MappingProxyType({SVE: "on: scalable vectors where the chip has them, proven like all code; off"})

@@ -42,6 +42,7 @@ __all__ = ["IO", "MODULE", "NEFF", "STANDIN_NEFF", "WEIGHTS", "Neuron", "read_we
 
 class Neuron(Engine):
     name = "neuron"
+    whole_graph = True
     executor = "xla-cpu"
 
     @property
