@@ -183,8 +183,8 @@ def as_dict(found: Starts) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(ten_models.NAMES)}; all where none is named")
-    parser.add_argument("--rounds", type=int, default=15, help="starts of each subject")
-    parser.add_argument("--race-seconds", type=float, default=15.0)
+    parser.add_argument("--rounds", type=int, default=11, help="starts of each subject")
+    parser.add_argument("--race-seconds", type=float, default=3.0)
     parser.add_argument("-o", "--output", type=Path, help="write the figures here (JSON)")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     asked = parser.parse_args(arguments)
