@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neoc.compile import frontends, inputs, onnx_io, parity, passes, raw_proof, registry
+from neoc.compile import exact_memory, frontends, inputs, onnx_io, parity, passes, raw_proof, registry
 from neoc.compile.analysis import Cost, cost
 from neoc.compile.answers import Answers, Sample, answer
 from neoc.compile.build import Workshop
@@ -278,9 +278,15 @@ def exact_outputs(
     shop: Workshop, program: Program, reference: Reference, count: int
 ) -> Sequence[Mapping[str, Any]] | None:
     """`in_float64` on the first `count` samples; what was computed once is kept in the shop."""
-    if shop.exact is None or len(shop.exact) < count:
-        found = in_float64(shop, program.unfolded or program, reference.samples[:count])
-        shop.exact = None if found is None else tuple(found)
+    known = shop.exact or ()
+    if len(known) < count:
+        found = exact_memory.remembered(
+            shop,
+            program,
+            reference.samples[len(known) : count],
+            lambda s: in_float64(shop, program.unfolded or program, s),
+        )
+        shop.exact = None if found is None else (*known, *found)
     return None if shop.exact is None else shop.exact[:count]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from neoc.compile.rewrites.table import RULES, by_name
 from neoc.compile.rewrites.tune import Tuned, tune
 from neoc.compile.verify import Verified, verify_rewritten
 
+FIRST_S = 0.5
+"""seconds in which the engines' plain forms are compared, to begin with the fastest"""
 TRIAL_S = 1.5
 """seconds of timing a trial"""
 FASTER = 0.995
@@ -121,6 +124,7 @@ def search(
         for base in (v for v in verified if v.id == wanted[0]):
             _replay(shop, program, target, base, wanted[1], found)
     elif (budget := _budget(shop)) and rules and bases and _any_site(program, rules):
+        bases = _fastest_first(bases)
         for index, base in enumerate(bases):
             left = started + budget - time.monotonic()
             _Search(shop, program, target, base, rules, found).run(left / (len(bases) - index))
@@ -189,6 +193,20 @@ def _bases(verified: Sequence[Verified]) -> list[Verified]:
         if v.numerics is Numerics.EXECUTED and v.worker is not None and not registry.load_engine(engine).fallback:
             first.setdefault(engine, v)
     return list(first.values())
+
+
+def _fastest_first(bases: Sequence[Verified]) -> list[Verified]:
+    """In the order of their own speed: where the budget does not last for all, the slower ones go without."""
+    timers = {v.id: v.worker.timed(_first(v)) for v in bases if v.worker is not None}
+    if len(timers) < 2:
+        return list(bases)
+    measured = interleave(timers, budget_s=FIRST_S)
+    return sorted(bases, key=lambda v: math.inf if measured[v.id].lost else measured[v.id].median_ns)
+
+
+def _first(base: Verified) -> Mapping[str, Any]:
+    assert base.reference is not None
+    return base.reference.fed[0]
 
 
 def _any_site(program: Program, rules: Sequence[Rule]) -> bool:
