@@ -40,8 +40,11 @@ from neoc.compile.padding import Padding
 from neoc.compile.settings import Settings
 from neoc.targets import emulation, requirements
 from neoc.targets.buckets import BucketSession
+from neoc.targets.engines import ENGINES
 from neoc.targets.host import HostFacts, detect
 from neoc.targets.statics import StaticsSession
+
+registry.declare(registry.ENGINES, ENGINES)
 
 
 def open_artifact(

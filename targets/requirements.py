@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -153,7 +154,13 @@ def installed(name: str, packages: Sequence[Path] | None = None) -> str | None:
 
 @cache
 def _installed_here(name: str) -> str | None:
-    """As metadata.version, which parses the whole METADATA as e-mail: that takes as long as opening a small model."""
+    """As metadata.version, which parses the whole METADATA as e-mail: that takes as long as opening a small model.
+
+    Of a package that is imported already its own word counts: that is what will run.
+    """
+    loaded = getattr(sys.modules.get(name.replace("-", "_")), "__version__", None)
+    if isinstance(loaded, str) and re.fullmatch(r"\d+(\.\d+)+", loaded):
+        return loaded
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,15 @@ def test_the_decision_takes_less_than_20_ms() -> None:
         times.append(time.perf_counter() - start)
         assert len(found) == 1
     assert min(times) < 0.020
+
+
+@pytest.mark.parametrize(("said", "found"), [("9.8.7", "9.8.7"), ("9.8.7-build", None), (None, None)])
+def test_a_package_that_is_imported_says_its_version_itself(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, found: str | None
+) -> None:
+    module = types.ModuleType("no_such_package_here")
+    if said is not None:
+        module.__dict__["__version__"] = said
+    monkeypatch.setitem(sys.modules, "no_such_package_here", module)
+    requirements._installed_here.cache_clear()
+    assert requirements.installed("no-such-package-here") == found
