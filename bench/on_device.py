@@ -18,7 +18,7 @@ from neoc.bench.measurement import BenchOptions, Progress, bench
 from neoc.bench.subjects import Subject
 from neoc.compile.artifact import Artifact
 from neoc.compile.contracts import Level
-from neoc.compile.errors import UsageError
+from neoc.compile.errors import InvalidInput, UsageError
 from neoc.targets.remote.link import DeviceWorker, admit_there
 
 LOCAL = ("data", "trace", "open")
@@ -48,15 +48,22 @@ def send(worker: DeviceWorker, subjects: Sequence[Subject], options: BenchOption
         admit_there(artifact, worker)
     numbers = tuple((subject.text, worker.send(subject.path, progress)) for subject in subjects)
     files = {
-        use: [worker.send(path, progress) for path in _files(place)]
+        use: [worker.send(path, progress, name) for name, path in _files(place)]
         for use, place in (("data", options.data), ("trace", options.trace))
         if place is not None
     }
     return Sent(numbers, files)
 
 
-def _files(place: Path) -> list[Path]:
-    return sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
+def _files(place: Path) -> list[tuple[str, Path]]:
+    """The files to send, and their names there. Of a folder: numbered in its order, as signs that no name may have over
+    there become others, and 'a b.jpg' and 'a_b.jpg' must stay two."""
+    if not place.is_dir():
+        return [(place.name, place)]
+    found = sorted(path for path in place.iterdir() if path.is_file())
+    if not found:
+        raise InvalidInput("the folder holds no file", where=str(place), fix="name a folder of items, or a file")
+    return [(f"{index:06d}-{path.name}", path) for index, path in enumerate(found)]
 
 
 def bench_on(worker: DeviceWorker, sent: Sent, options: BenchOptions, progress: Progress) -> dict[str, Any]:

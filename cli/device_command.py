@@ -41,10 +41,11 @@ def add(
     where = address.parse(url)
     if address.check_name(name) in (known := book.devices()):
         raise book.taken(known[name])
+    identity = None if identity is None else identity.expanduser()
     if identity is not None and not identity.is_file():
         raise UsageError("there is no such key file", where=str(identity), fix="--identity ~/.ssh/id_ed25519")
     key = _confirmed(str(where), where, accept_host_key, as_json)
-    place = "" if identity is None else str(identity.expanduser().absolute())
+    place = "" if identity is None else str(identity.absolute())
     device = Device(name, where, key, python, place)
     found = _ask(device)
     book.add(dataclasses.replace(device, seen=found["device"]))

@@ -215,7 +215,10 @@ def show_kernels(manifest: Mapping[str, Any]) -> None:
                     k["name"],
                     str(k["registers"]),
                     str(k["shared_bytes"]),
-                    f"{k['spill_store_bytes']}/{k['spill_load_bytes']}",
+                    "/".join(
+                        "?" if k[f"spill_{way}_bytes"] is None else str(k[f"spill_{way}_bytes"])
+                        for way in ("store", "load")
+                    ),
                     str(k["block_threads"] or "-"),
                     "-" if k["occupancy"] is None else f"{k['occupancy']:.0%}",
                     k["bound_by"],

@@ -206,6 +206,13 @@ def _local(uri: str, where: str) -> Path:
         raise UsageError(
             f"the job names no place: {uri}", where=where, why=str(error), fix="write file:///path"
         ) from error
+    if parts.query or parts.fragment or uri.endswith(("?", "#")):
+        raise UsageError(
+            f"the job names no place: {uri}",
+            where=where,
+            why="a ? or # in a URI begins what is no part of the path",
+            fix="write %3F for ? and %23 for #",
+        )
     if parts.scheme in ("", "file") and parts.netloc in ("", "localhost") and parts.path:
         return Path(unquote(parts.path))
     raise MissingTool(

@@ -11,6 +11,7 @@ from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 
+from neoc.compile import registry
 from neoc.compile.contracts import Requirement
 from neoc.compile.errors import MissingTool, NeocError, WrongDevice
 from neoc.targets.host import X86_LEVELS, HostFacts, normalise
@@ -111,10 +112,21 @@ def _cpu(asked: list[Requirement], host: HostFacts, packages: Sequence[Path] | N
     return [Lack(reason, f"{fix} --optimize cold-start", software=False)]
 
 
+def _named(host: HostFacts) -> str | None:
+    """The target of the only named chip that has this machine's core, of ARM's; of several cores the biggest counts."""
+    if host.level in X86_LEVELS or not host.cpu:
+        return None
+    core = host.cpu.split("+")[0]
+    names = [name for name in registry.target_names() if name not in registry.broken(registry.TARGETS)]
+    found = [t.name for t in map(registry.load_target, names) if t.arch == host.arch and t.fact("mcpu") == core]
+    return found[0] if len(found) == 1 else None
+
+
 def _recompile(host: HostFacts) -> str:
     """The nearest target that runs here; a psABI v2 machine runs what was made for the baseline."""
-    target = {"x86-64-v2": "x86-64"}.get(host.level, host.level)
-    if target not in X86_LEVELS and target != "aarch64":
+    named = _named(host)
+    target = named or {"x86-64-v2": "x86-64"}.get(host.level, host.level)
+    if target not in X86_LEVELS and target != "aarch64" and named is None:
         return "open it on such a machine: neoc serves no target of this one yet"
     return f"compile the model for this machine: `neoc compile MODEL --target {target}`"
 

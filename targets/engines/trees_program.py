@@ -138,6 +138,9 @@ def find_gaps(program: Program, engine: str) -> tuple[Gap, ...]:
     nodes = list(program.nodes())
     trees = [n for n in nodes if _is_trees(n)]
     found: list[Gap] = []
+    if not trees:
+        reason = "the program has no TreeEnsemble node: this engine is for tree models"
+        return (Gap(engine, "", "", reason, suggestion="use another engine"),)
     if len(trees) == 1:
         found += [*_tree_gaps(trees[0], engine), *_input_gaps(program, trees[0], engine)]
     else:

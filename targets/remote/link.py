@@ -57,15 +57,17 @@ class DeviceWorker(Worker):
         """The machine over there."""
         return HostFacts.from_dict(self.facts["host"])
 
-    def send(self, path: Path, progress: Progress = _silent) -> int:
-        """Copy a file there; the number it has there. An artifact is checked there against its digest here.
+    def send(self, path: Path, progress: Progress = _silent, name: str = "") -> int:
+        """Copy a file there, as `name` (by default its own); the number it has there.
+
+        An artifact is checked there against its digest here.
 
         Raises DeviceFull, InvalidArtifact.
         """
         artifact = Artifact.open(path) if path.suffix == ".neoc" else None
         size = path.stat().st_size
         body = {
-            "name": re.sub(r"[^A-Za-z0-9._-]", "_", path.name).lstrip(".-") or "file",
+            "name": re.sub(r"[^A-Za-z0-9._-]", "_", name or path.name).lstrip(".-") or "file",
             "size": size,
             "content_digest": None if artifact is None else artifact.content_digest,
         }

@@ -150,8 +150,9 @@ def lacks_neoc(device: Device, why: str) -> DeviceUnreachable:
         "the device cannot be used",
         where=f"device {device.name!r}, {device.address}",
         why=why,
-        fix=f"install it there: {device.python} -m pip install neoc=={version('neoc')}, "
-        "or name an interpreter that has it: neoc device add --python",
+        # Not by its name: what an index has under it may be a stranger's.
+        fix=f"copy the wheel or the sources of neoc {version('neoc')} there and install them: "
+        f"{device.python} -m pip install FILE; or name an interpreter that has it: neoc device add --python",
     )
 
 

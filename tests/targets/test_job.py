@@ -77,6 +77,8 @@ def test_a_platform_in_place_of_a_device(tmp_path: Path, platform: dict[str, str
             "is not served",
         ),
         (_request(InputConfig={"S3Uri": "file:///m", "DataInputConfig": "{bad"}), "DataInputConfig"),
+        (_request(InputConfig={"S3Uri": "file:///m#1", "DataInputConfig": "{}"}), "write %3F for"),
+        (_request(InputConfig={"S3Uri": "file:///m?.onnx", "DataInputConfig": "{}"}), "write %3F for"),
         (_request(InputConfig={"S3Uri": "file:///m", "DataInputConfig": "[[1,2]]"}), "DataInputConfig"),
     ],
 )

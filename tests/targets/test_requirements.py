@@ -86,7 +86,7 @@ def test_the_built_in_targets_ask_for_the_psabi_features(level: str) -> None:
             "neoverse-n1",
             "sve",
             "its code uses bf16, sve, which this CPU (neoverse-n1) does not have: compile the model for this machine: "
-            "`neoc compile MODEL --target aarch64`",
+            "`neoc compile MODEL --target graviton2`",
         ),
         (
             "armv7-pi3",

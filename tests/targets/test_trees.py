@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pass_programs import graph
 from tree_models import ALL_MODES, drawn, from_xgboost, rows_for, same_bits, to_onnx
 
 from neoc.compile import compile_model
@@ -147,6 +148,12 @@ def test_what_changes_features_before_the_trees_is_done_before_them(operator: st
     got = _built(program, tmp_path).run({"features": rows})["margin"]
     assert same_bits(got, evaluate(ensemble, seen)[:, 0])
     assert not same_bits(got, evaluate(ensemble, rows)[:, 0])
+
+
+def test_a_program_without_trees_is_one_gap() -> None:
+    dense = graph("(float[2,3] x) => (float y) { a = Relu(x) b = CumSum(a, i) y = Tanh(b) }", i=np.array(1))
+    (gap,) = Trees().gaps(dense, get_target("host"))
+    assert "for tree models" in gap.reason
 
 
 def test_gaps_name_what_is_no_pure_tree_program(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ class KernelFacts:
     """per thread"""
     shared_bytes: int
     """per block, static"""
-    spill_store_bytes: int
-    spill_load_bytes: int
-    """per thread: what did not fit the registers, as ptxas counts it"""
+    spill_store_bytes: int | None
+    spill_load_bytes: int | None
+    """per thread: what did not fit the registers, as ptxas counts it; None where its log says nothing of the kernel"""
     stack_bytes: int
     block_threads: int
     """the size of the blocks that it is launched with: the generated code fixes it; 0 where it does not"""
@@ -75,8 +75,8 @@ def facts_of(cubin: bytes, log: str) -> tuple[int, list[KernelFacts]]:
                 name=kernel.name,
                 registers=kernel.registers,
                 shared_bytes=kernel.shared_bytes,
-                spill_store_bytes=words.spill_store_bytes if words else 0,
-                spill_load_bytes=words.spill_load_bytes if words else 0,
+                spill_store_bytes=words.spill_store_bytes if words else None,
+                spill_load_bytes=words.spill_load_bytes if words else None,
                 stack_bytes=kernel.stack_bytes,
                 block_threads=kernel.block_threads,
                 occupancy=None if resident is None else round(resident.share, 4),
@@ -105,6 +105,8 @@ def in_short(rows: list[KernelFacts]) -> str:
     shares = [row.occupancy for row in rows if row.occupancy is not None]
     text = f"{len(rows)} kernels, at most {most.registers} registers ({most.name})"
     text += f" and {max(row.shared_bytes for row in rows)} bytes of shared memory, {spilling} with spills"
+    if unknown := sum(1 for row in rows if row.spill_store_bytes is None):
+        text += f" ({unknown} of which ptxas said nothing)"
     return text + (f"; theoretical occupancy {min(shares):.0%} to {max(shares):.0%}" if shares else "")
 
 

@@ -85,6 +85,7 @@ class TensorRt(Engine):
         notes = [f"the model passes neoc's preflight, rules of TensorRT {rules().tensorrt}"]
         if any(not spec.is_static for spec in program.signature.inputs):
             notes.append(f"open dimensions are {':'.join(map(str, tool.OPEN))} in the plan; build.sh can be edited")
+        needs = [Requirement("arch", str(target.fact("host_arch")))]
         if found is None:
             notes.append(f"not compiled: {tool.why_none(target)}; build.sh builds the plan there")
         else:
@@ -92,10 +93,12 @@ class TensorRt(Engine):
             toolchain = Toolchain.STANDIN if tool.seal(plan) else Toolchain.REAL
             name = STANDIN_PLAN if toolchain is Toolchain.STANDIN else PLAN
             members[name] = plan.rename(folder / name)
+            if toolchain is Toolchain.REAL:  # it opens in the release that built it, which TensorRT's own guide says
+                needs.append(Requirement("package", "tensorrt", found.version, "minor"))
             notes += ["stand-in: an imitation of trtexec was used; the artifact holds no plan"] * (name == STANDIN_PLAN)
         return Built(
             members=members,
-            requirements=(Requirement("arch", str(target.fact("host_arch"))),),
+            requirements=tuple(needs),
             tools={**self.tools(), **({tool.PROGRAM: found.version} if found else {})},
             placement=Placement(((self.name, sum(1 for _ in program.nodes())),)),
             toolchain=toolchain,

@@ -87,6 +87,14 @@ def test_the_table_holds_spills_and_occupancy() -> None:
     assert "1 with spills" in in_short(rows)
 
 
+@needs_nvrtc
+def test_spills_that_nobody_counted_are_not_none() -> None:
+    _, rows = facts_of(compiled(86).cubin, "")
+    assert [(row.spill_store_bytes, row.spill_load_bytes) for row in rows] == [(None, None)] * 3
+    assert rows[0].registers > 0, "those are read from the ELF"
+    assert "0 with spills (3 of which ptxas said nothing)" in in_short(rows)
+
+
 @pytest.mark.needs("nvcc")
 @needs_nvrtc
 def test_nvcc_and_nvrtc_make_cubins_that_read_alike() -> None:

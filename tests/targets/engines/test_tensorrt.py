@@ -19,11 +19,12 @@ from small_models import cnn, model_of, program, reference, tensor
 from neoc.compile import CompileOptions, compile_model
 from neoc.compile.contracts import EngineOptions, Level, Toolchain, Variant
 from neoc.compile.errors import InvalidArtifact, MissingTool, Unavailable, UnsupportedModel, WorkerCrashed, WrongDevice
-from neoc.targets import get_target, open_artifact, standins
+from neoc.targets import get_target, open_artifact, requirements, standins
 from neoc.targets.devices import cuda_devices
 from neoc.targets.engines.tensorrt import PLAN, STANDIN_PLAN, TensorRt, tool
 from neoc.targets.engines.tensorrt.preflight import find_gaps, report, rules
 from neoc.targets.engines.tensorrt.session import TensorRtSession
+from neoc.targets.host import detect
 
 FP32 = Variant.of("fp32")
 
@@ -78,6 +79,23 @@ def test_the_script_runs_the_command_that_neoc_would(tmp_path: Path, monkeypatch
     plan = tmp_path / "engine" / "model.plan"
     assert plan.read_bytes() == built.members[STANDIN_PLAN].read_bytes()
     assert standins.is_marked(plan.read_bytes())
+
+
+def test_a_plan_asks_for_the_release_that_built_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_plan(found: tool.Trtexec, words: list[str], folder: Path) -> Path:
+        plan = folder / "built"
+        plan.write_bytes(b"plan")
+        return plan
+
+    monkeypatch.setattr(tool, "find_tool", lambda target: tool.Trtexec(("trtexec",), "10.13.2"))
+    monkeypatch.setattr(tool, "build_plan", build_plan)
+    monkeypatch.setattr(tool, "seal", lambda plan: "")
+    built = TensorRt().build(program(cnn("batch")), get_target("l4"), FP32, tmp_path)
+    asked = [r for r in built.requirements if r.kind == "package"]
+    assert [(r.name, r.version, r.match) for r in asked] == [("tensorrt", "10.13.2", "minor")]
+    monkeypatch.setattr(requirements, "installed", lambda name, packages=None: "10.12.0")
+    (lack,) = requirements._package(asked, detect(), None)
+    assert "it needs the package tensorrt==10.13.*, and 10.12.0 is installed" in lack.reason
 
 
 def test_the_standin_plan_opens_on_the_standin_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
