@@ -83,12 +83,12 @@ STEP = Guard("step", _unit)
 DYNAMIC = Guard("dynamic", _known)
 
 
-def _sole(value: ir.Value | None) -> bool:
+def sole(value: ir.Value | None) -> bool:
     """One reader: else what makes the value would be computed twice."""
     return value is not None and not value.is_graph_output() and len(value.uses()) == 1
 
 
-SOLE = Guard("shared", lambda site: _sole(site["x"]))
+SOLE = Guard("shared", lambda site: sole(site["x"]))
 
 
 def _is(node: ir.Node | None, *operators: str) -> bool:

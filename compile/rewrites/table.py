@@ -8,6 +8,7 @@ from neoc.compile.rewrites.attention import ATTENTION
 from neoc.compile.rewrites.conv_1d import CONV_2D, WINOGRAD_1D
 from neoc.compile.rewrites.conv_chain import CONV_CHAIN
 from neoc.compile.rewrites.dead_channels import DEAD_CHANNELS
+from neoc.compile.rewrites.deconv import DECONV_AS_CONV, DEPTH_SINKS
 from neoc.compile.rewrites.folding import FOLD_BEFORE, FOLD_BEHIND, PRODUCT_CHAIN
 from neoc.compile.rewrites.framing import FRAMING
 from neoc.compile.rewrites.hoisted import HOISTED
@@ -36,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     WINOGRAD_1D,
     CONV_2D,
     UPSAMPLED_CONV,
+    DECONV_AS_CONV,
     CONV_CHAIN,
     PRELU_MAX,
     MAX_SINKS,
@@ -51,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     ONE_SLICE,
     SHARED_SLICE,
     TRANSPOSE_SINKS,
+    DEPTH_SINKS,
     GELU,
     GELU_TANH,
     SILU,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pass_programs import apply, graph
+from rewrite_cases_deconv import DECONVS
 from rewrite_cases_folding import FOLDING
 from rewrite_cases_fusions import FUSIONS
 from rewrite_cases_moves import MOVES
@@ -253,7 +254,7 @@ RULE_CASES: dict[str, RuleCase] = {
     "rerolled": CHAIN,
     "recurrent-loop": SCANNED,
     "one-view": VIEW,
-    **{name: RuleCase(fires, guards) for name, (fires, guards) in (MOVES | FUSIONS | FOLDING).items()},
+    **{name: RuleCase(fires, guards) for name, (fires, guards) in (MOVES | FUSIONS | FOLDING | DECONVS).items()},
 }
 """rule -> its programs. A new rule of the table needs a row here"""
 

@@ -176,6 +176,46 @@ def test_products(sizes: tuple[int, int], bias: str, x: str, opset: int, chain: 
     hold("product-chain" if chain else "sibling-products", made(text, x, opset, tensors))
 
 
+@EXAMPLES
+@given(
+    st.sampled_from([(2, 2), (3, 3), (2, 3), (1, 1)]),
+    st.sampled_from([(2, 2), (3, 3), (2, 2), (3, 3), (2, 1)]),
+    st.sampled_from([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]),
+    st.booleans(),
+    st.sampled_from(["2,4,3,5", "n,4,3,5", "2,4,m,5"]),
+    st.sampled_from([13, 17]),
+)
+def test_windows_side_by_side(
+    kernel: tuple[int, int], stride: tuple[int, int], pads: list[int], bias: bool, x: str, opset: int
+) -> None:
+    random = np.random.default_rng(4)
+    arrays = {"w": random.standard_normal((4, 3, *kernel)), "b": random.standard_normal(3)}
+    text = f"y = ConvTranspose <strides = {list(stride)}, pads = {pads}> (x, w{', b' if bias else ''})"
+    hold("deconv-as-conv", made(text, x, opset, {name: a.astype(np.float32) for name, a in arrays.items()}))
+
+
+STEPS = [
+    "Conv(d, w, b)", "Conv <pads = [1, 1, 1, 1]> (d, w)", "Conv <strides = [2, 2]> (d, w)", "Relu(d)", "Add(d, k)",
+    "Sub(k, d)", "Div(d, k)", "Mul(d, d)", "BatchNormalization <epsilon = 0.1> (d, p, q, r, v)",
+]  # fmt: skip
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(STEPS),
+    st.sampled_from(["DCR", "DCR", "CRD"]),
+    st.sampled_from([(), (1,), (3, 1, 1), (1, 3, 1, 1), (1, 1, 10), (2, 3, 1, 1)]),
+    st.sampled_from(["2,12,3,5", "n,12,3,5"]),
+)
+def test_behind_depth_to_space(step: str, mode: str, shape: tuple[int, ...], x: str) -> None:
+    random = np.random.default_rng(6)
+    arrays = {"w": random.standard_normal((2, 3, 1, 1)), "b": random.standard_normal(2)}
+    arrays["k"] = 1 + random.standard_normal(shape) ** 2
+    arrays |= {name: 1 + random.standard_normal(3) ** 2 for name in "pqrv"}
+    text = f'd = DepthToSpace <blocksize = 2, mode = "{mode}"> (x) y = {step}'
+    hold("depth-sinks", made(text, x, 17, {name: np.asarray(a, np.float32) for name, a in arrays.items()}))
+
+
 def test_the_examples_above_were_rewritten_and_declined() -> None:
     if not MADE:
         pytest.skip("the tests of this file ran elsewhere")
