@@ -76,10 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in asked.names or (*ZOO, *TORCH):
             folder = Path(scratch) / f"of-{name}"
             folder.mkdir()
-            model, data = fetched(name, folder)
-            options = CompileOptions(inputs=_sizes(data), data=data, race_seconds=asked.race_seconds)
             started = time.monotonic()
             try:
+                model, data = fetched(name, folder)
+                options = CompileOptions(inputs=_sizes(data), data=data, race_seconds=asked.race_seconds)
                 result = measured(name, model, data, folder, options, asked.seconds, asked.max_load)
             except NeocError as error:
                 print(f"{name}: {error}", flush=True)
@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results.append(result)
             print("  ".join([*row(result), f"{time.monotonic() - started:.0f} s"]), flush=True)
     text = table(results)
+    if failed:
+        text += f"\n\nNot measured in this run, because they failed: {', '.join(failed)}."
     print(f"\n{text}")
     if asked.output is not None:
         write_atomically(asked.output, json.dumps(results, indent=1).encode())

@@ -252,7 +252,7 @@ def _is_small(program: Program, sample: Sample) -> bool:
 
 def _confirmed(shop: Workshop, program: Program, first: Reference, disputed: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a float64 run of the original graph shows the first oracle to be grossly wrong, and `disputed` not."""
-    exact = in_float64(shop, program, first.samples)
+    exact = remembered_float64(shop, program, first.samples)
     return exact is not None and _near(exact, disputed) and not _near(exact, first.outputs)
 
 
@@ -280,14 +280,16 @@ def exact_outputs(
     """`in_float64` on the first `count` samples; what was computed once is kept in the shop."""
     known = shop.exact or ()
     if len(known) < count:
-        found = exact_memory.remembered(
-            shop,
-            program,
-            reference.samples[len(known) : count],
-            lambda s: in_float64(shop, program.unfolded or program, s),
-        )
+        found = remembered_float64(shop, program, reference.samples[len(known) : count])
         shop.exact = None if found is None else (*known, *found)
     return None if shop.exact is None else shop.exact[:count]
+
+
+def remembered_float64(
+    shop: Workshop, program: Program, samples: Sequence[Sample]
+) -> Sequence[Mapping[str, Any]] | None:
+    """`in_float64`, or what it gave for the same source and samples in an earlier compilation."""
+    return exact_memory.remembered(shop, program, samples, lambda s: in_float64(shop, program.unfolded or program, s))
 
 
 def in_float64(shop: Workshop, program: Program, samples: Sequence[Sample]) -> list[Mapping[str, Any]] | None:
