@@ -27,7 +27,7 @@ from neoc.compile.rewrites.slices import ONE_SLICE, SHARED_SLICE, SLICE_ABOVE_CO
 from neoc.compile.rewrites.tokens import TOKEN_TABLE
 from neoc.compile.rewrites.transposes import TRANSPOSE_SINKS
 from neoc.compile.rewrites.upsampled import UPSAMPLED_CONV
-from neoc.compile.rewrites.views import ONE_VIEW
+from neoc.compile.rewrites.views import ONE_VIEW, VIEW_SINKS
 
 RULES: tuple[Rule, ...] = (
     TOKEN_TABLE,
@@ -53,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     ONE_SLICE,
     SHARED_SLICE,
     TRANSPOSE_SINKS,
+    VIEW_SINKS,
     DEPTH_SINKS,
     GELU,
     GELU_TANH,

@@ -15,7 +15,7 @@ from neoc.compile.passes import graph as g
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
 from neoc.compile.rewrites.slices import ELEMENTWISE
 
-_OF_TWO = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Clip"])
+OF_TWO = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Clip"])
 """operators of several inputs, broadcast element by element"""
 
 
@@ -32,7 +32,7 @@ def _perm(value: ir.Value | None) -> list[int] | None:
 
 def _find(node: ir.Node, opset: int) -> Site | None:
     """A node that reads one transposed value, or several, or one and constants. Facts: perm, values, constants."""
-    if len(node.outputs) != 1 or node.op_type not in (ELEMENTWISE | _OF_TWO | {"Transpose"}):
+    if len(node.outputs) != 1 or node.op_type not in (ELEMENTWISE | OF_TWO | {"Transpose"}):
         return None
     values = [v for v in node.inputs if v is not None and g.constant(v) is None]
     perms = [_perm(v) for v in values]
@@ -97,7 +97,7 @@ def _source(value: ir.Value | None) -> ir.Value:
 TRANSPOSE_SINKS = Rule(
     "transpose-sinks",
     "f(Transpose(x)) = Transpose(f(x)), Transpose(x, p) + Transpose(y, p) = Transpose(x + y, p)",
-    ELEMENTWISE | _OF_TWO | {"Transpose"},
+    ELEMENTWISE | OF_TWO | {"Transpose"},
     _find,
     (
         Guard("axis", lambda site: all(p == site["perm"] for p in site["perms"])),

@@ -12,6 +12,9 @@ import onnx_ir as ir
 
 from neoc.compile.passes import graph as g
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
+from neoc.compile.rewrites.slices import ELEMENTWISE
+from neoc.compile.rewrites.terms import sole
+from neoc.compile.rewrites.transposes import OF_TWO
 
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 """operators whose elements stay, and stay in order"""
@@ -65,4 +68,50 @@ ONE_VIEW = Rule(
         Guard("empty", lambda site: 0 not in (site.output.shape or ())),
     ),
     _one_shape,
+)
+
+
+# ---- views behind functions --------------------------------------------------------------------
+
+
+def _find_function(node: ir.Node, opset: int) -> Site | None:
+    """A function of each element alone, of a value that was just laid in another shape, and of constants."""
+    if node.op_type not in ELEMENTWISE | OF_TWO or len(node.outputs) != 1:
+        return None
+    values = [v for v in node.inputs if v is not None and g.constant(v) is None]
+    constants = [c for v in node.inputs if v is not None and (c := g.constant(v)) is not None]
+    source = behind(values[0]) if len(set(values)) == 1 else None
+    if source is None or source is values[0]:
+        return None
+    facts = {"source": source, "value": values[0], "constants": constants}
+    return Site(node, opset, facts=facts)
+
+
+def _numbers(site: Site) -> bool:
+    """Every constant is one number: others lie along axes that the value has only in its later shape."""
+    return all(c.size == 1 for c in site["constants"])
+
+
+def _sink(site: Site, editor: Editor, way: int) -> ir.Value:
+    node, source = site.node, site["source"]
+    y = editor.op(node.op_type, *(source if value is site["value"] else value for value in node.inputs))
+    made = y.producer()
+    assert made is not None
+    made.attributes.update(node.attributes)
+    return editor.reshape(y, *(d if isinstance(d, int) else -1 for d in site.output.shape or ()))
+
+
+VIEW_SINKS = Rule(
+    "view-sinks",
+    "f(Reshape(x)) = Reshape(f(x)), f of each element alone",
+    ELEMENTWISE | OF_TWO,
+    _find_function,
+    (
+        Guard("dynamic", lambda site: _open_axes(site) <= 1),
+        Guard("empty", lambda site: 0 not in (site.output.shape or ())),
+        Guard("broadcast", _numbers),
+    ),
+    _sink,
+    worth=(Guard("shared", lambda site: sole(site["value"])),),
+    repeats=True,
 )

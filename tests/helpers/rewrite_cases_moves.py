@@ -144,6 +144,15 @@ TURNED: Case = (
     },
 )  # fmt: skip
 
+LAID: Case = (
+    turned("a = Reshape(x, to) y = Mul(k, a)", to=np.array([4, -1]), k=array(1)),
+    {
+        "dynamic": turned("a = Unsqueeze(x, last) y = Relu(a)", 'float["n","m"] x', last=np.array([2])),
+        "empty": turned("a = Unsqueeze(x, last) y = Relu(a)", 'float["n",0] x', last=np.array([2])),
+        "broadcast": turned("a = Reshape(x, to) y = Add(a, k)", to=np.array([3, 20]), k=array(20)),
+    },
+)
+
 MOVES: dict[str, Case] = {
     "mirrored-frames": MIRRORED,
     "powers": POWERS,
@@ -153,4 +162,5 @@ MOVES: dict[str, Case] = {
     "slice-of-concat": PARTS,
     "slice-rises": RISES,
     "transpose-sinks": TURNED,
+    "view-sinks": LAID,
 }

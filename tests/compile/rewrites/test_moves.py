@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pass_programs import apply, graph
+from pass_programs import apply, evaluate, graph
+from rewrite_cases import feeds
 from rewrite_cases_moves import mirrored
 from rewrite_hold import EXAMPLES, Made, both_ways
 from rewrite_hold import hold as held
@@ -138,6 +139,30 @@ def test_powers(exponent: float, shape: tuple[int, ...], kind: str, opset: int) 
     text = f"({kind}[2,3] x) => ({kind} y) {{ a = Abs(x) b = Max(a, one) y = Pow(b, k) }}"
     one = np.ones(1, {"float": np.float32, "double": np.float64, "int32": np.int32}[kind])
     hold("powers", apply(graph(text, opset, k=np.full(shape, exponent, np.float32), one=one), InferShapes()))
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(["Relu(a)", "Add(a, k)", "Sub(k, a)", "Mul(a, a)", "Add(a, b)", "LeakyRelu <alpha = 0.2> (a)"]),
+    st.sampled_from(["Reshape(x, to)", "Unsqueeze(x, last)", "Flatten(x)", "Squeeze(x, one)"]),
+    st.sampled_from([(), (1,), (1, 1, 1), (1, 1, 1, 1), (4,)]),
+    st.sampled_from(["3,1,4", "n,1,4", "n,1,m"]),
+)
+def test_views_behind_functions(step: str, view: str, shape: tuple[int, ...], dims: str) -> None:
+    text = f"(float[{dims}] x) => (float y, float z) {{ a = {view} b = {view} c = {step} y = Neg(c) z = Abs(b) }}"
+    tensors = {
+        "k": np.ones(shape, np.float32) * 1.5,
+        "to": np.array([-1, 2]),
+        "last": np.array([3]),
+        "one": np.array([1]),
+    }
+    used = {name: array for name, array in tensors.items() if f" {name})" in text or f"({name}," in text}
+    before = graph(text, 17, **used)
+    try:
+        evaluate(before, feeds(before, 0))
+    except Exception:  # a constant that does not broadcast
+        assume(False)
+    hold("view-sinks", apply(before, InferShapes()))
 
 
 def test_the_examples_above_were_rewritten_and_declined() -> None:
