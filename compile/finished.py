@@ -1,9 +1,9 @@
 """Finished compilations: an artifact that was compiled, proven and raced before is given back where nothing changed.
 
 What the result hangs on is the key: the source by content, every option, the target's description, neoc's own code,
-every installed package by version, the tools on PATH, the settings and the machine. Whatever no key can hold (a live
-object, a factory in Python, steps that are objects) is compiled anew each time, and so is everything with `--no-cache`.
-The artifact is the one that was made then, to the byte: its evidence says when.
+every installed package by version, the tools on PATH, what can be checked here, the settings and the machine. Whatever
+no key can hold (a live object, a factory in Python, steps that are objects) is compiled anew each time, and so is
+everything with `--no-cache`. The artifact is the one that was made then, to the byte: its evidence says when.
 
 Only light modules are imported here: a compilation that is remembered costs no framework's import.
 """
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+from neoc.compile import registry
 from neoc.compile.artifact import Artifact
 from neoc.compile.cache import BuildCache
 from neoc.compile.contracts import Target
@@ -103,6 +104,7 @@ class Finished:
             "code": code_digest(),
             "packages": _packages(),
             "tools": _tools(),
+            "reach": _reach(target),
             "settings": _hash(repr(self._settings)),
             "machine": str(fingerprint()["digest"]),
             "python": sys.version,
@@ -170,6 +172,13 @@ def _packages() -> str:
         except OSError:
             continue
     return _hash("\n".join(sorted(found)))
+
+
+def _reach(target: Target) -> str:
+    """How far each engine's code for the target can be checked here: with a device attached or an emulator prepared
+    since, the same compilation proves more."""
+    serving = [engine for engine in registry.engines() if engine.serves(target)]
+    return json.dumps({e.name: [e.missing(), *map(str, target.verifiable(e))] for e in serving}, sort_keys=True)
 
 
 def _tools() -> str:

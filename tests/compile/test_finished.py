@@ -79,7 +79,7 @@ def test_it_is_the_same_artifact(
 
 
 @pytest.mark.parametrize(
-    "change", ["source", "data", "tolerance", "threads", "target", "code", "packages", "tools", "settings"]
+    "change", ["source", "data", "tolerance", "threads", "target", "code", "packages", "tools", "reach", "settings"]
 )
 def test_whatever_it_hangs_on_may_change(
     kept: tuple[str, Target, Path, Finished], options: CompileOptions, tmp_path: Path, weight: np.ndarray,
@@ -99,6 +99,8 @@ def test_whatever_it_hangs_on_may_change(
     elif change == "packages":
         (tmp_path / "site" / "onnxruntime-99.dist-info").mkdir(parents=True)
         monkeypatch.syspath_prepend(tmp_path / "site")
+    elif change == "reach":  # an emulator was prepared, a device was attached
+        monkeypatch.setattr(finished, "_reach", lambda target: "farther")
     elif change == "tools":
         (tmp_path / "bin").mkdir()
         monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
