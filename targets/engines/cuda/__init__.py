@@ -35,7 +35,7 @@ from neoc.compile.contracts import (
     Toolchain,
     Variant,
 )
-from neoc.compile.errors import MissingTool, WrongDevice
+from neoc.compile.errors import MissingTool, Unavailable, WrongDevice
 from neoc.targets import standins
 from neoc.targets.devices import cuda_devices
 from neoc.targets.engines.cuda import compilers, kernels
@@ -98,6 +98,14 @@ class CubinEngine(Engine):
                 "the artifact is for an NVIDIA GPU, and this machine has none",
                 why="the NVIDIA driver lists no device",
                 fix="open it on a machine with that GPU; on this machine, compile for --target host",
+            )
+        from neoc.targets.engines.cuda import simulator
+
+        if simulator.in_the_way():
+            raise Unavailable(
+                "the GPU cannot be opened in this process any more",
+                why="an artifact was opened on the simulator before, which stands in for the driver until the process ends",
+                fix="open it in a new process",
             )
         return self.open_on_gpu(members, signature)
 

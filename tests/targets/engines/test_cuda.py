@@ -12,14 +12,14 @@ import pytest
 from small_models import cnn, model_of, program, reference, tensor
 
 from neoc.compile import Artifact, CompileOptions, compile_model
-from neoc.compile.contracts import EngineOptions, Level, Toolchain, Variant
-from neoc.compile.errors import InvalidArtifact, MissingTool, UnsupportedModel, WrongDevice
+from neoc.compile.contracts import EngineOptions, Level, Signature, Toolchain, Variant
+from neoc.compile.errors import InvalidArtifact, MissingTool, Unavailable, UnsupportedModel, WrongDevice
 from neoc.compile.registry import load_engine
 from neoc.targets import get_target, open_artifact, standins
 from neoc.targets.devices import cuda_devices
 from neoc.targets.elf import read_elf
 from neoc.targets.engines import cuda
-from neoc.targets.engines.cuda import Cuda, compilers
+from neoc.targets.engines.cuda import Cuda, compilers, simulator
 from neoc.targets.engines.cuda.cubin import read_cubin
 
 needs_tools = pytest.mark.needs("tvm", "ziglang", "nvidia.cuda_nvrtc")
@@ -267,3 +267,11 @@ def test_a_model_that_tvm_cannot_compile_is_told_in_one_paragraph(tmp_path: Path
         Cuda().build(subject, get_target("t4"), VARIANT, tmp_path)
     assert len(str(caught.value)) < 1200
     assert not (tmp_path / "kernels.cubin").exists()
+
+
+def test_behind_the_simulator_no_gpu_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in for the driver until the process ends: results of it must not pass for the GPU's."""
+    monkeypatch.setattr(cuda, "cuda_devices", lambda: ["cuda:sm_89"])
+    monkeypatch.setattr(simulator, "in_the_way", lambda: True)
+    with pytest.raises(Unavailable, match="a new process"):
+        Cuda().open({}, Signature((), ()), Variant("default"), 1, None)

@@ -110,6 +110,11 @@ def driver() -> Any:
     return library
 
 
+def in_the_way() -> bool:
+    """Whether this process asked for the simulator: whoever asks for the driver here gets it, for good."""
+    return driver.cache_info().currsize > 0
+
+
 def image_of(source: str) -> bytes:
     """What cuModuleLoadData takes of the simulator: the kernels compiled for this processor."""
     # -fwrapv: a GPU's integers wrap round; generated indices must not be optimised on the promise that they do not.
