@@ -104,7 +104,7 @@ class CubinEngine(Engine):
         if simulator.in_the_way():
             raise Unavailable(
                 "the GPU cannot be opened in this process any more",
-                why="an artifact was opened on the simulator before, which stands in for the driver until the process ends",
+                why="an artifact was opened on the simulator before, which stands in for the driver from then on",
                 fix="open it in a new process",
             )
         return self.open_on_gpu(members, signature)
