@@ -123,7 +123,6 @@ class CubinEngine(Engine):
 
 class Cuda(CubinEngine):
     name = "cuda"
-    whole_graph = True
     schedule = "dlight"
     host_code = True
 
