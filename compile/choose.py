@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from neoc.compile import contests
-from neoc.compile.answers import Sample
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Plan
 from neoc.compile.errors import UsageError
@@ -114,7 +113,7 @@ def choose(shop: Workshop, verified: Sequence[Verified]) -> Chosen:
     A replayed decision is neither: its plan is taken if it holds. Raises UsageError where it does not.
     """
     # Only what runs on the chip may be timed: a simulator's or an emulator's seconds say nothing of it.
-    timers = {v.id: v.worker.timed(_sample(v)) for v in verified if v.worker and v.numerics is Numerics.EXECUTED}
+    timers = {v.id: v.worker.timed(v.sample) for v in verified if v.worker and v.numerics is Numerics.EXECUTED}
     winner, by, result = verified[0], "preference", None
     contest: dict[str, Any] | None = None
     if shop.options.decision is not None:
@@ -160,11 +159,6 @@ def _replayed(shop: Workshop, verified: Sequence[Verified], decision: Path) -> t
         why="; ".join(reasons),
         fix="compile without --decision",
     )
-
-
-def _sample(verified: Verified) -> Sample:
-    assert verified.reference is not None
-    return verified.reference.fed[0]
 
 
 def _report(

@@ -94,11 +94,10 @@ def _median(rows: Sequence[tuple[float, float, int]]) -> float:
 def _start(shop: Workshop, verified: Verified) -> tuple[float, float, int]:
     """Seconds to open and of the first run, in a new process, and the bytes that it then holds alone."""
     step, built = verified.candidate.step, verified.candidate.built
-    assert verified.reference is not None
     signature = verified.candidate.plan.programs[step.program].signature
     with shop.worker(f"cold {verified.id}", step.engine, on_chip=True) as worker:
         session = worker.open(
             step.engine, built.members, signature, step.variant, step.variant.threads, None, mapped=built.mapped
         )
-        session.run(verified.reference.fed[0])
+        session.run(verified.sample)
         return session.open_seconds, session.first_run_seconds or 0.0, worker.memory()["uss"]

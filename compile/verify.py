@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neoc.compile import parity
+from neoc.compile.answers import Sample
 from neoc.compile.build import Candidate, Workshop
 from neoc.compile.contracts import Numerics, Target, Toolchain, rehearsed
 from neoc.compile.departure import first_departure
@@ -47,6 +48,12 @@ class Verified:
     @property
     def id(self) -> str:
         return self.candidate.plan.id
+
+    @property
+    def sample(self) -> Sample:
+        """What it is timed on. Only of a candidate that was run."""
+        assert self.reference is not None
+        return self.reference.fed[0]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from neoc.compile.errors import InternalError, InvalidModel, OutputError
 from neoc.compile.frontends.contract import GRAPH, Converted, FrontEnd, Request
 from neoc.compile.frontends.onnx import load as load_onnx
 from neoc.compile.options import CompileOptions
+from neoc.compile.own_code import code_digest
 from neoc.compile.program import Program, Provenance, Source
 from neoc.compile.settings import Settings
 
@@ -107,17 +108,10 @@ def _key(front_end: FrontEnd, request: Request, digest: str) -> dict[str, str]:
         "inputs": json.dumps(facts["inputs"] if front_end.binds else {}, sort_keys=True),
         "options": json.dumps(facts["options"], sort_keys=True),
         "trust_pickle": str(request.trust_pickle),
-        "converter": _own_digest(),
+        # A conversion made by an older state of the converters is not this one's.
+        "converter": code_digest(("neoc.compile.frontends",)),
     }
     return key | {f"tools.{name}": tool for name, tool in front_end.tools().items()}
-
-
-def _own_digest() -> str:
-    """Of neoc's own converters: a conversion made by an older state of them is not this one's."""
-    state = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        state.update(path.read_bytes())
-    return state.hexdigest()
 
 
 def _read_facts(folder: Path) -> Converted:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from neoc.compile import passes
 from neoc.compile.passes import TIDY, ConvertOpset, Pass
 from neoc.compile.passes import graph as g
 from neoc.compile.passes.convert_opset import HIGHEST
@@ -81,3 +82,9 @@ def _steps(rule: Rule, choices: tuple[tuple[str, int], ...]) -> list[Pass]:
     steps: list[Pass] = [ConvertOpset(rule.opset, HIGHEST), TIDY] if rule.opset > 1 else []
     clearing = [step for name in rule.around for step in _steps(by_name(name), ())]
     return [*steps, *clearing, Rewrite(rule.name, choices), TIDY, *clearing]
+
+
+def brought_out(program: Program, rule: Rule) -> Program:
+    """`program` just before `rule` is applied: at the version that it needs, its pattern brought out."""
+    steps = _steps(rule, ())
+    return passes.run(program, tuple(steps[: steps.index(Rewrite(rule.name))]))

@@ -85,21 +85,14 @@ def _fewer(site: Site, editor: Editor, way: int) -> ir.Value:
             level = _VALUES[step.op_type](level)
         taps = second.weights().reshape(second.shape[0], second.shape[1], -1).sum(axis=2)
         bias = bias + taps[:, site["still"]] @ level[site["still"]]
-    value = _like(editor, site["before"], first.weight.numpy()[kept], _bias(first)[kept], site["before"].inputs[0])
+    value = _narrowed(editor, site["before"], first.weight.numpy()[kept], _bias(first)[kept], site["before"].inputs[0])
     for step in site["chain"]:
-        value = editor.op(step.op_type, value)
-        made = value.producer()
-        assert made is not None
-        made.attributes.update(step.attributes)
-    return _like(editor, site.node, second.weight.numpy()[:, kept], bias, value)
+        value = editor.like(step, value)
+    return _narrowed(editor, site.node, second.weight.numpy()[:, kept], bias, value)
 
 
-def _like(editor: Editor, node: ir.Node, weight: np.ndarray, bias: np.ndarray, x: ir.Value | None) -> ir.Value:
-    y = editor.op("Conv", x, editor.const(weight), editor.const(bias, weight.dtype))
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(node.attributes)
-    return y
+def _narrowed(editor: Editor, node: ir.Node, weight: np.ndarray, bias: np.ndarray, x: ir.Value | None) -> ir.Value:
+    return editor.like(node, x, editor.const(weight), editor.const(bias, weight.dtype))
 
 
 DEAD_CHANNELS = Rule(

@@ -17,7 +17,8 @@ import onnx_ir as ir
 from neoc.compile.passes import graph as g
 from neoc.compile.rewrites.conv import Conv, find_conv
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
-from neoc.compile.rewrites.slices import ELEMENTWISE, sole
+from neoc.compile.rewrites.slices import ELEMENTWISE
+from neoc.compile.rewrites.terms import sole
 
 
 def _find(node: ir.Node, opset: int) -> Site | None:
@@ -149,7 +150,7 @@ def _sunk(site: Site, editor: Editor, way: int) -> ir.Value:
                 value if tensor.size == 1 and node.op_type in _OF_TWO else _tiled(editor, site, tensor, places)
             )
     y = editor.op(node.op_type, *given, **attributes)
-    return editor.op("DepthToSpace", y, **dict(site["before"].attributes))
+    return editor.like(site["before"], y)
 
 
 DEPTH_SINKS = Rule(

@@ -14,14 +14,13 @@ import numpy as np
 import onnx_ir as ir
 
 from neoc.compile.passes import graph as g
+from neoc.compile.rewrites.conv import LIMIT
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
-from neoc.compile.rewrites.terms import producer
+from neoc.compile.rewrites.terms import producer, sole
 
 _LINEAR = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _AFFINE = frozenset({"Mul", "Div", "Add", "Sub", "BatchNormalization"})
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
-LIMIT = 1 << 24
-"""values of weights above which a rule keeps its hands off"""
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,7 @@ def _remade(editor: Editor, of: _Linear, x: ir.Value, weight: np.ndarray, bias: 
     given = [x, editor.const(weight, kind)]
     if bias is not None and of.node.op_type != "MatMul":
         given.append(editor.const(bias, kind))
-    y = editor.op(of.node.op_type, *given)
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(of.node.attributes)
+    y = editor.like(of.node, *given)
     if bias is not None and of.node.op_type == "MatMul":
         return editor.op("Add", y, editor.const(bias, kind))
     return y
@@ -201,18 +197,14 @@ def _grouped(scale: np.ndarray, linear: _Linear) -> np.ndarray:
     return by_row.reshape(by_row.shape + (1,) * (linear.weight.ndim - 2))
 
 
-def _sole(site: Site) -> bool:
-    """Nobody else reads the result as it was: else it would be computed twice."""
-    return len(site["x"].uses()) == 1 and not site["x"].is_graph_output()
-
-
 def _no_add_alone(site: Site) -> bool:
     """A MatMul with an Add behind it is as folded as it can be."""
     return site["linear"].node.op_type != "MatMul" or site["affine"].scale is not None
 
 
 TRAINING = Guard("training", lambda site: not site["affine"].training)
-SOLE = Guard("shared", _sole)
+SOLE = Guard("shared", lambda site: sole(site["x"]))
+"""nobody else reads the result as it was: else it would be computed twice"""
 
 FOLD_BEHIND = Rule(
     "fold-behind",

@@ -69,17 +69,7 @@ def _rises(site: Site) -> bool:
 
 def _sink(site: Site, editor: Editor, way: int) -> ir.Value:
     node, function = site.node, site["function"]
-    largest = editor.op(node.op_type, function.inputs[0], *node.inputs[1:])
-    made = largest.producer()
-    assert made is not None
-    for name, attribute in node.attributes.items():
-        made.attributes[name] = attribute
-    y = editor.op(function.op_type, largest, *function.inputs[1:])
-    last = y.producer()
-    assert last is not None
-    for name, attribute in function.attributes.items():
-        last.attributes[name] = attribute
-    return y
+    return editor.like(function, editor.like(node, function.inputs[0], *node.inputs[1:]), *function.inputs[1:])
 
 
 MAX_SINKS = Rule(

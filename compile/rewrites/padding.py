@@ -46,12 +46,9 @@ def _into(site: Site, editor: Editor, way: int) -> ir.Value:
     conv: Conv = site["conv"]
     widths, rank = site["widths"], site["rank"]
     more = [*widths[2:rank], *widths[rank + 2 :]]
-    y = editor.op("Conv", site["x"], *site.node.inputs[1:])
-    made = y.producer()
-    assert made is not None
-    made.attributes.update({k: v for k, v in site.node.attributes.items() if k != "auto_pad"})
-    made.attributes["pads"] = ir.AttrInt64s("pads", [p + q for p, q in zip(conv.pads, more, strict=True)])
-    return y
+    kept = {name: value for name, value in site.node.attributes.items() if name not in ("auto_pad", "pads")}
+    pads = [p + q for p, q in zip(conv.pads, more, strict=True)]
+    return editor.op("Conv", site["x"], *site.node.inputs[1:], **kept, pads=pads)
 
 
 PAD_INTO_CONV = Rule(

@@ -16,7 +16,7 @@ from neoc.compile.contracts import Target
 from neoc.compile.errors import NeocError
 from neoc.compile.passes import graph as g
 from neoc.compile.program import Program
-from neoc.compile.rewrites.apply import Rewrite, rewrite_passes
+from neoc.compile.rewrites.apply import brought_out, rewrite_passes
 from neoc.compile.rewrites.rule import Rule, Site, sites
 from neoc.compile.rewrites.spec import LEFT, Spec
 
@@ -76,8 +76,7 @@ def reckon(program: Program, target: Target, rules: tuple[Rule, ...]) -> tuple[S
 
 
 def _sites(program: Program, rule: Rule) -> list[Site]:
-    steps = rewrite_passes(Spec(((rule.name, ()),)))
-    ready = passes.run(program, steps[: steps.index(Rewrite(rule.name))])
+    ready = brought_out(program, rule)
     return [*sites(ready.model, rule, ready.opset)]
 
 

@@ -134,6 +134,10 @@ class Editor:
         values = [ir.Value(name=self._names.fresh(f"{self._base}:{n}"), type=ir.TensorType(k)) for n, k in inputs]
         return BodyEditor(ir.Graph(values, [], nodes=[], name="body"), self._names, self._base)
 
+    def like(self, node: ir.Node, *inputs: ir.Value | None) -> ir.Value:
+        """The only output of a new node of the operator of `node`, with its attributes."""
+        return self.op(node.op_type, *inputs, **node.attributes)
+
     def const(self, array: np.ndarray, dtype: Any = None) -> ir.Value:
         """A new initializer; `dtype`: numpy's, None as the array has it. Every array is copied."""
         data = np.array(array, dtype=dtype, order="C")

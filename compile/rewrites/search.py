@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from neoc.compile import build, passes, registry
@@ -23,7 +22,7 @@ from neoc.compile.errors import NeocError, OutputError, UsageError
 from neoc.compile.files import write_atomically
 from neoc.compile.measure import fingerprint, interleave, ratio
 from neoc.compile.program import Program
-from neoc.compile.rewrites.apply import Rewrite, rewrite_passes
+from neoc.compile.rewrites.apply import brought_out, rewrite_passes
 from neoc.compile.rewrites.reckoned import reckon
 from neoc.compile.rewrites.rule import Rule, sites
 from neoc.compile.rewrites.spec import LEFT, MARK, OPTION, Spec
@@ -197,16 +196,11 @@ def _bases(verified: Sequence[Verified]) -> list[Verified]:
 
 def _fastest_first(bases: Sequence[Verified]) -> list[Verified]:
     """In the order of their own speed: where the budget does not last for all, the slower ones go without."""
-    timers = {v.id: v.worker.timed(_first(v)) for v in bases if v.worker is not None}
+    timers = {v.id: v.worker.timed(v.sample) for v in bases if v.worker is not None}
     if len(timers) < 2:
         return list(bases)
     measured = interleave(timers, budget_s=FIRST_S)
     return sorted(bases, key=lambda v: math.inf if measured[v.id].lost else measured[v.id].median_ns)
-
-
-def _first(base: Verified) -> Mapping[str, Any]:
-    assert base.reference is not None
-    return base.reference.fed[0]
 
 
 def _any_site(program: Program, rules: Sequence[Rule]) -> bool:
@@ -256,8 +250,7 @@ class _Search:
         self._shop, self._program, self._target = shop, program, target
         self._base, self._rules, self._found = base, rules, found
         self._engine = base.candidate.step.engine
-        assert base.reference is not None
-        self._sample = base.reference.fed[0]
+        self._sample = base.sample
         self._best, self._spec, self._current = base, Spec(), program
         self._trials: list[Trial] = []
 
@@ -306,8 +299,7 @@ class _Search:
 
     def _sites_later(self, rule: Rule) -> int:
         """Sites in the program as it is once it has the version that the rule needs, and its pattern is brought out."""
-        steps = rewrite_passes(Spec(((rule.name, ()),)))
-        raised = passes.run(self._current, steps[: steps.index(Rewrite(rule.name))])
+        raised = brought_out(self._current, rule)
         return sum(1 for _ in sites(raised.model, rule, raised.opset))
 
     def _tried(self, rule: Rule, count: int, deadline: float) -> Trial:
@@ -355,14 +347,12 @@ class _Memory:
 
     def __init__(self, shop: Workshop, program: Program, target: Target, base: Verified, rules: Sequence[Rule]) -> None:
         step = base.candidate.step
-        assert base.reference is not None
-        shapes = {name: str(getattr(value, "shape", "")) for name, value in base.reference.fed[0].items()}
+        shapes = {name: str(getattr(value, "shape", "")) for name, value in base.sample.items()}
         key = {
             "build": dict(build.cache_key(program, step, target)),
             "variant": step.variant.as_dict(),
             "shapes": shapes,
             "rules": [rule.name for rule in rules],
-            "code": _code(),
             "machine": fingerprint()["digest"],
             "tolerance": shop.options.tolerance,
         }
@@ -387,11 +377,3 @@ class _Memory:
             write_atomically(self._path, json.dumps(decision, indent=1).encode())
         except (OSError, OutputError) as error:  # the next compilation searches again
             self._shop.progress("cache", str(error))
-
-
-def _code() -> str:
-    """A digest of the rules' own source: a rule that changed is raced anew."""
-    state = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(path.read_bytes())
-    return state.hexdigest()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from neoc.compile.passes import graph as g
-from neoc.compile.rewrites.conv import GROUP, Conv, find_conv
+from neoc.compile.rewrites.conv import GROUP, LIMIT, Conv, find_conv
 from neoc.compile.rewrites.rule import Editor, Rule, Site
 
 # ---- convolutions ----------------------------------------------------------------------------------
@@ -56,10 +56,7 @@ def _one_conv(site: Site, editor: Editor, way: int) -> list[ir.Value]:
     if any(c.bias is not None for c in convs):
         parts = [np.zeros(c.shape[0]) if (b := g.constant(c.bias)) is None else b.numpy() for c in convs]
         given.append(editor.const(np.concatenate(parts), weight.dtype))
-    y = editor.op("Conv", *given)
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(site.node.attributes)
+    y = editor.like(site.node, *given)
     sizes = editor.ints(*(c.shape[0] for c in convs))
     return editor.ops("Split", len(convs), y, sizes, axis=1)
 
@@ -106,7 +103,7 @@ def _find_products(node: ir.Node, opset: int) -> Site | None:
 
 
 def _matrix(weight: ir.TensorProtocol) -> bool:
-    return len(weight.shape.numpy()) == 2 and weight.size <= 1 << 24
+    return len(weight.shape.numpy()) == 2 and weight.size <= LIMIT
 
 
 def _one_product(site: Site, editor: Editor, way: int) -> list[ir.Value]:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from neoc.compile.passes import graph as g
 from neoc.compile.rewrites.conv import AUTO_PAD, GROUP, Conv, find_conv
 from neoc.compile.rewrites.rule import Editor, Guard, Rule, Site
+from neoc.compile.rewrites.terms import sole
 
 Cuts = Mapping[int, tuple[int, int]]
 """axis -> the part of it that stays, [start, end)"""
@@ -83,12 +84,8 @@ STEP = Guard("step", _unit)
 DYNAMIC = Guard("dynamic", _known)
 
 
-def sole(value: ir.Value | None) -> bool:
-    """One reader: else what makes the value would be computed twice."""
-    return value is not None and not value.is_graph_output() and len(value.uses()) == 1
-
-
 SOLE = Guard("shared", lambda site: sole(site["x"]))
+"""one reader: else what makes the value would be computed twice"""
 
 
 def _is(node: ir.Node | None, *operators: str) -> bool:
@@ -312,11 +309,7 @@ def _inside(site: Site, editor: Editor, way: int) -> ir.Value:
     x = before.inputs[0]
     assert x is not None
     cut = editor.op("Slice", x, *site.node.inputs[1:])
-    y = editor.op(before.op_type, cut)
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(before.attributes)
-    return y
+    return editor.like(before, cut)
 
 
 SLICE_RISES = Rule(

@@ -80,11 +80,7 @@ def _sink(site: Site, editor: Editor, way: int) -> ir.Value:
             given.append(None if value is None else _source(value))
         else:
             given.append(value if constant.size == 1 else editor.const(_turned(constant, perm)))
-    y = editor.op(node.op_type, *given)
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(node.attributes)
-    return editor.op("Transpose", y, perm=perm)
+    return editor.op("Transpose", editor.like(node, *given), perm=perm)
 
 
 def _source(value: ir.Value | None) -> ir.Value:

@@ -94,10 +94,7 @@ def _numbers(site: Site) -> bool:
 
 def _sink(site: Site, editor: Editor, way: int) -> ir.Value:
     node, source = site.node, site["source"]
-    y = editor.op(node.op_type, *(source if value is site["value"] else value for value in node.inputs))
-    made = y.producer()
-    assert made is not None
-    made.attributes.update(node.attributes)
+    y = editor.like(node, *(source if value is site["value"] else value for value in node.inputs))
     return editor.reshape(y, *(d if isinstance(d, int) else -1 for d in site.output.shape or ()))
 
 

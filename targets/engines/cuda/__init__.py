@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,9 @@ class CubinEngine(Engine):
             )
         return self.open_on_gpu(members, signature)
 
+    @abstractmethod
     def open_on_gpu(self, members: Mapping[str, memoryview], signature: Signature) -> Session:
         """A session on the GPU that the driver lists."""
-        raise NotImplementedError
 
     def rehearsal(self, target: Target) -> tuple[Numerics, str]:
         from neoc.targets.engines.cuda import simulator
